@@ -1,0 +1,1 @@
+"""The policy engine: pure functions over a policy document, standard library only."""

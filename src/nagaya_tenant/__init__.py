@@ -1,0 +1,1 @@
+"""What runs inside a tenant's ZenML process: guard, access control, channel, and the zygote that forks it."""
