@@ -12,7 +12,7 @@ from nagaya_policy.catalogue import (
     is_tenant_permission,
 )
 from nagaya_policy.decisions import AllowedIds, ConsideredRule, Decision, EffectivePermission, Explanation
-from nagaya_policy.document import SCHEMA, Grant, Principal, apply_delta
+from nagaya_policy.document import SCHEMA, apply_delta
 from nagaya_policy.engine import Policy
 from nagaya_policy.errors import (
     NagayaPolicyError,
@@ -25,11 +25,11 @@ from nagaya_policy.errors import (
 )
 from nagaya_policy.organization import ORGANIZATION_PERMISSIONS
 from nagaya_policy.organization_check import (
-    OrganizationGrant,
     check_assignment,
     check_organization,
     organization_permissions,
 )
+from nagaya_policy.principals import Grant, Principal
 from nagaya_policy.resources import Resource, format_resource, parse_resource
 from nagaya_policy.roles import (
     LEVELS,
@@ -60,7 +60,6 @@ __all__ = [
     "Explanation",
     "Grant",
     "NagayaPolicyError",
-    "OrganizationGrant",
     "Policy",
     "PolicyBaseError",
     "PolicyError",

@@ -8,70 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Final
 
 from nagaya_policy.errors import PolicyBaseError, PolicyError, PolicySchemaError, ResourceError
+from nagaya_policy.principals import Grant, Principal
 from nagaya_policy.resources import Resource, is_uuid, parse_resource
 from nagaya_policy.roles import LEVELS, ORGANIZATION, PREDEFINED_ROLES, PROJECT, TENANT, Role, permissions_of_level
 
 SCHEMA: Final = 1
 PRINCIPAL_KINDS: Final = ("user", "service_account")
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A role that a principal holds.
-
-    Args:
-        role: The role.
-        via: How it came: `direct`, `team <name>`, `organization role <name>` or `superuser`.
-        project: The project that a project role is held in; `None` for tenant roles.
-        expires: When it ends, in seconds since the epoch; `None` for never.
-    """
-
-    role: Role
-    via: str = "direct"
-    project: str | None = None
-    expires: float | None = None
-
-    def active(self, now: float) -> bool:
-        """Whether the grant counts at a time; it ends at the very second of `expires`."""
-        return self.expires is None or now < self.expires
-
-    @property
-    def title(self) -> str:
-        """The grant in words: `role Developer via team vision`."""
-        return f"role {self.role.label}" if self.via == "direct" else f"role {self.role.label} via {self.via}"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """A member of the tenant, compiled from its entry in the document.
-
-    Args:
-        id: The platform's id of the user or service account.
-        kind: `user` or `service_account`.
-        username: Unique in the platform.
-        email: Address, if any.
-        name: Display name; the username if there is none.
-        superuser: What ZenML is told in `is_superuser`; it decides nothing here, rights come from grants only.
-        valid_after: Tokens issued before this second are refused.
-        grants: All roles held, expired ones included.
-        shares: Actions by resource, as they were shared with this principal or a team of it.
-        shared_projects: Projects in which something is shared, and which are therefore visible.
-    """
-
-    id: str
-    kind: str
-    username: str
-    email: str | None
-    name: str
-    superuser: bool
-    valid_after: float
-    grants: tuple[Grant, ...]
-    shares: Mapping[Resource, frozenset[str]]
-    shared_projects: frozenset[str]
 
 
 class _Entry:
@@ -89,6 +36,9 @@ class _Entry:
         value = self.data.get(key, default)
         # JSON's true is an instance of int in Python, but never a number in a policy.
         if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise PolicyError(f"{self.where}: {key} must be {expected}, not {value!r}.")
+        # NaN compares false with everything and would switch a rule off.
+        if isinstance(value, float) and not isfinite(value):
             raise PolicyError(f"{self.where}: {key} must be {expected}, not {value!r}.")
         return value
 
@@ -228,6 +178,7 @@ class _PrincipalReader:
             raise PolicyError(f"{entry.where}: kind must be user or service_account, not {kind!r}.")
         username = entry.text("username")
         shares = _read_shares(entry.child("shares"))
+        grants = tuple(self._grant(each, entry.where) for each in entry.items("grants"))
         return Principal(
             id=principal_id,
             kind=kind,
@@ -236,9 +187,10 @@ class _PrincipalReader:
             name=entry.optional_text("name") or username,
             superuser=entry.get("superuser", bool, False, "true or false"),
             valid_after=entry.number("valid_after", 0),
-            grants=tuple(self._grant(each, entry.where) for each in entry.items("grants")),
+            grants=grants,
             shares=shares,
             shared_projects=frozenset(each.container for each in shares if each.container is not None),
+            lasting=not grants or bool(shares) or any(each.expires is None for each in grants),
         )
 
     def _grant(self, data: object, where: str) -> Grant:

@@ -8,9 +8,10 @@ from typing import Any
 
 from nagaya_policy.catalogue import READ
 from nagaya_policy.decisions import AllowedIds, ConsideredRule, Decision, EffectivePermission, Explanation
-from nagaya_policy.document import Document, Parts, Principal, read_document
+from nagaya_policy.document import Document, Parts, read_document
 from nagaya_policy.errors import ResourceError
 from nagaya_policy.explanations import considered_rules, effective_permissions
+from nagaya_policy.principals import Principal
 from nagaya_policy.resources import Resource, parse_resource
 from nagaya_policy.roles import Role
 from nagaya_policy.rules import (
@@ -20,7 +21,6 @@ from nagaya_policy.rules import (
     Question,
     default_denial,
     every_member,
-    is_active_member,
     project_membership,
     roles,
 )
@@ -91,7 +91,7 @@ class Policy:
     def is_member(self, principal_id: str, now: float) -> bool:
         """Whether somebody is a member now: in the document, and not with all roles expired and nothing shared."""
         principal = self._parts.principals.get(principal_id)
-        return principal is not None and is_active_member(principal, now)
+        return principal is not None and principal.is_active(now)
 
     def check(
         self,
@@ -152,7 +152,7 @@ class Policy:
             now: Seconds since the epoch.
         """
         principal = self._parts.principals.get(principal_id)
-        if principal is None or not is_active_member(principal, now):
+        if principal is None or not principal.is_active(now):
             return AllowedIds(False, (), (NOT_A_MEMBER if principal is None else ENDED).reason)
         try:
             kind = parse_resource(resource) if isinstance(resource, str) else resource
@@ -171,6 +171,25 @@ class Policy:
             return AllowedIds(False, (), default_denial(question, principal).reason)
         return AllowedIds(False, tuple(sorted(ids)), f"allowed: {len(ids)} by share, project role or the platform")
 
+    def administers(self, principal_id: str, now: float, *, project: str | None = None) -> Decision:
+        """Decide whether a principal may change settings and members of the tenant, or of one project.
+
+        ZenML has no permissions for these, they are the platform's own: full administrators hold them.
+
+        Args:
+            principal_id: Who.
+            now: Seconds since the epoch.
+            project: Id of the project; without one the tenant is meant.
+        """
+        principal = self._parts.principals.get(principal_id)
+        if principal is None:
+            return NOT_A_MEMBER
+        for grant in principal.grants:
+            if grant.role.full and grant.project in {None, project} and grant.active(now):
+                return Decision(True, f"allowed: {grant.title}")
+        place = "the tenant" if project is None else "this project"
+        return Decision(False, f"denied: no role of yours administers {place}")
+
     def token_allowed(self, principal_id: str, issued_at: float, session_id: str | None, now: float) -> Decision:
         """Decide whether a token that is otherwise valid may still be used.
 
@@ -183,7 +202,7 @@ class Policy:
         principal = self._parts.principals.get(principal_id)
         if principal is None:
             return NOT_A_MEMBER
-        if not is_active_member(principal, now):
+        if not principal.is_active(now):
             return ENDED
         if issued_at < principal.valid_after:
             return Decision(False, "denied: the token was issued before all tokens of this account were revoked")
@@ -205,7 +224,7 @@ class Policy:
     def effective(self, principal_id: str, now: float) -> list[EffectivePermission]:
         """Everything that a principal may do beside owning things, with the reasons; sorted. See `explanations`."""
         principal = self._parts.principals.get(principal_id)
-        if principal is None or not is_active_member(principal, now):
+        if principal is None or not principal.is_active(now):
             return []
         return effective_permissions(principal, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nagaya_policy.decisions import ConsideredRule, Decision, EffectivePermission
-from nagaya_policy.document import Grant, Principal
+from nagaya_policy.principals import Grant, Principal
 from nagaya_policy.resources import format_resource
 from nagaya_policy.roles import MEMBER_PERMISSIONS
 from nagaya_policy.rules import RULES, Question, default_denial, grant_covers, grant_permits

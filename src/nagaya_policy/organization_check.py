@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from nagaya_policy.decisions import Decision
 from nagaya_policy.organization import ORGANIZATION_PERMISSIONS
+from nagaya_policy.principals import Grant
 from nagaya_policy.roles import ORGANIZATION, Role
 
 ASSIGN: Final = "role:assign"
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationGrant:
-    """An organization role that a principal holds.
-
-    Args:
-        role: The role, of level organization.
-        via: `direct`, `team <name>` or `superuser`.
-        expires: When it ends, in seconds since the epoch; `None` for never.
-
-    Raises:
-        ValueError: The role is of another level.
-    """
-
-    role: Role
-    via: str = "direct"
-    expires: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.role.level != ORGANIZATION:
-            raise ValueError(f"{self.role.name} is a role of level {self.role.level}, not organization.")
-
-    def active(self, now: float) -> bool:
-        """Whether the grant counts at a time."""
-        return self.expires is None or now < self.expires
-
-    @property
-    def title(self) -> str:
-        """The grant in words: `role Organization Manager via team leads`."""
-        return f"role {self.role.label}" if self.via == "direct" else f"role {self.role.label} via {self.via}"
+def _active(grants: Iterable[Grant], now: float) -> list[Grant]:
+    return [each for each in grants if each.role.level == ORGANIZATION and each.active(now)]
 
 
-def check_organization(grants: Iterable[OrganizationGrant], permission: str, now: float) -> Decision:
+def check_organization(grants: Iterable[Grant], permission: str, now: float) -> Decision:
     """Decide whether somebody may do something in an organization.
 
     Args:
-        grants: All organization roles of the principal in this organization; none at all means not a member.
+        grants: All roles of the principal in this organization, as `Grant(role, via, expires=…)`; those of other
+            levels do not count. None at all means not a member.
         permission: One of `ORGANIZATION_PERMISSIONS`; any other is for full administrators only.
         now: Seconds since the epoch.
     """
-    active = [each for each in grants if each.active(now)]
+    active = _active(grants, now)
     if not active:
         return Decision(False, "denied: not a member of the organization")
     unknown = permission not in ORGANIZATION_PERMISSIONS
@@ -63,17 +37,16 @@ def check_organization(grants: Iterable[OrganizationGrant], permission: str, now
     return Decision(False, f"denied: no role of yours grants {permission} (your roles: {labels})")
 
 
-def organization_permissions(grants: Iterable[OrganizationGrant], now: float) -> Mapping[str, str]:
+def organization_permissions(grants: Iterable[Grant], now: float) -> Mapping[str, str]:
     """All organization permissions of a principal, alphabetical, each with the grant that gives it first."""
     found: dict[str, str] = {}
-    for grant in grants:
-        if grant.active(now):
-            for permission in grant.role.permissions:
-                found.setdefault(permission, grant.title)
+    for grant in _active(grants, now):
+        for permission in grant.role.permissions:
+            found.setdefault(permission, grant.title)
     return dict(sorted(found.items()))
 
 
-def check_assignment(grants: Iterable[OrganizationGrant], role: Role, now: float) -> Decision:
+def check_assignment(grants: Iterable[Grant], role: Role, now: float) -> Decision:
     """Decide whether somebody may give or take an organization role, or change it: never more than one has oneself.
 
     Without this rule whoever may assign roles could become administrator.

@@ -10,7 +10,7 @@ from typing import Final
 
 from nagaya_policy.catalogue import BACKUP_RESTORE, PRUNE, READ, is_tenant_permission
 from nagaya_policy.decisions import Decision
-from nagaya_policy.document import Grant, Principal
+from nagaya_policy.principals import Grant, Principal
 from nagaya_policy.resources import Resource
 from nagaya_policy.roles import MEMBER_PERMISSIONS
 
@@ -46,18 +46,9 @@ class Question:
 Rule = Callable[[Question, Principal], Decision | None]
 
 
-def is_active_member(principal: Principal, now: float) -> bool:
-    """Whether a principal of the document is still a member.
-
-    Being in the document makes a member. The one thing that ends it without a new document is time: all roles expired
-    and nothing shared.
-    """
-    return not principal.grants or bool(principal.shares) or any(each.active(now) for each in principal.grants)
-
-
 def membership(question: Question, principal: Principal) -> Decision | None:
     """Members only: nothing else, not even ownership, helps somebody whose membership has ended."""
-    return None if is_active_member(principal, question.now) else ENDED
+    return None if principal.is_active(question.now) else ENDED
 
 
 def platform_resource(question: Question, _principal: Principal) -> Decision | None:
@@ -88,14 +79,13 @@ def grant_covers(grant: Grant, resource: Resource) -> bool:
 
 def grant_permits(grant: Grant, question: Question) -> bool:
     """Whether an active grant permits what is asked."""
-    if not grant.active(question.now) or not grant_covers(grant, question.resource):
-        return False
-    if question.permission in grant.role.permissions:
-        return True
+    role, resource = grant.role, question.resource
+    if question.permission in role.permissions:
+        return grant_covers(grant, resource) and grant.active(question.now)
     # Administrators may also do what this version has never heard of, within the tenant or project they administer.
-    if not grant.role.full or is_tenant_permission(question.permission):
+    if not role.full or is_tenant_permission(question.permission):
         return False
-    return grant.project is None or question.resource.container == grant.project
+    return (grant.project is None or resource.container == grant.project) and grant.active(question.now)
 
 
 def roles(question: Question, principal: Principal) -> Decision | None:
