@@ -37,7 +37,7 @@ class DatedState(ServerState):
         super().__init__()
 
     @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override] # a plain attribute upstream
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
         """Headers of every answer."""
         now = int(time.time())
         if now != self._second:
@@ -124,7 +124,7 @@ class TenantServer(uvicorn.Server):
         self._on_stopped()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override] # upstream names the generator type
+    def capture_signals(self) -> Iterator[None]:
         """Turns stop signals into an orderly stop; uvicorn would raise them again and end with a failure status."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:

@@ -56,6 +56,13 @@ READ_PATHS = (
     "/api/v1/flavors",
     "/api/v1/users",
     "/api/v1/service_accounts",
+    "/api/v1/secrets",
+    "/api/v1/tags",
+    "/api/v1/service_connectors",
+    "/api/v1/statistics",
+    "/api/v1/nothing-here",
+)
+PROJECT_PATHS = (
     "/api/v1/pipelines",
     "/api/v1/runs",
     "/api/v1/pipeline_snapshots",
@@ -63,14 +70,10 @@ READ_PATHS = (
     "/api/v1/artifact_versions",
     "/api/v1/models",
     "/api/v1/model_versions",
-    "/api/v1/secrets",
-    "/api/v1/tags",
     "/api/v1/schedules",
-    "/api/v1/service_connectors",
     "/api/v1/steps",
-    "/api/v1/statistics",
-    "/api/v1/nothing-here",
 )
+PROJECT = "default"
 PUBLIC_URL = "http://tenant.invalid"
 THREADS_GONE_SECONDS = 10
 
@@ -98,7 +101,13 @@ def routes() -> None:
     from zenml.zen_server.zen_server_api import app  # noqa: PLC0415 - only in an engine
 
     for method in ("GET", "POST", "PUT", "DELETE"):
-        scope = {"type": "http", "method": method, "path": "/api/v1/nothing-here", "root_path": "", "headers": []}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": "/api/v1/nothing-here",
+            "root_path": "",
+            "headers": [],
+        }
         for route in app.router.routes:
             route.matches({**scope, "query_string": b"", "app": app})
 
@@ -153,7 +162,7 @@ def _stamp_order(template: Path) -> stamp.StampOrder:
         server_id=uuid4(),
         server_name="zygote",
         project_id=uuid4(),
-        project_name="default",
+        project_name=PROJECT,
         system_user_id=uuid4(),
         system_user_name="nagaya",
     )
@@ -189,10 +198,10 @@ async def _life(order: stamp.StampOrder) -> None:
     async with asgi.lifespan(app):
         token = await _login(app, session)
         authorization = ((b"authorization", b"Bearer " + token),)
-        for path in READ_PATHS:
+        reads = [(path, "") for path in READ_PATHS] + [(path, f"project={PROJECT}") for path in PROJECT_PATHS]
+        for path, query in reads:
             for headers in ((), authorization):
-                answer = await asgi.call(app, path, headers=headers)
-                _accept(path, answer)
+                _accept(path, await asgi.call(app, path, query=query, headers=headers))
         json_type = (b"content-type", b"application/json")
         body = json.dumps({"name": "zygote", "exclusive": False, "color": "blue"}).encode()
         answer = await asgi.call(app, "/api/v1/tags", method="POST", headers=(*authorization, json_type), body=body)
