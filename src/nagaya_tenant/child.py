@@ -70,6 +70,7 @@ def run(order: SpawnOrder, descriptors: Sequence[int], received: float, prepare:
         Exit status of the process: 0 after an orderly stop.
     """
     timings = Timings(received)
+    timings.lap("fork")
     process.detach(descriptors)
     ready = ReadyPipe(process.READY)
     try:

@@ -34,10 +34,9 @@ def _descriptors(text: str) -> list[int]:
 
 
 def _import_engine() -> None:
-    import zenml.zen_server.zen_server_api  # noqa: F401, PLC0415 - after the tenant's environment is set
+    from nagaya_tenant import hooks  # noqa: PLC0415 - with the tenant's user and environment, not before
 
-    from nagaya_tenant import hooks  # noqa: PLC0415
-
+    hooks.import_engine()
     hooks.apply_process_wide()
 
 

@@ -213,8 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(engine: str, options: argparse.Namespace) -> tuple[Zygote, dict[str, float]]:
     before = time.monotonic()
+    from nagaya_tenant import child, hooks, reset, warm  # noqa: F401, PLC0415 - `child` must be there before any fork
 
-    from nagaya_tenant import child, reset, warm  # noqa: F401, PLC0415
+    hooks.import_engine()
 
     parts = {"import": round(time.monotonic() - before, 2)}
     table = reset.Reset(engine)

@@ -6,7 +6,6 @@ python standin.py MODULE [ARGUMENT …]     runs MODULE as __main__ with the sta
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 from types import ModuleType
 from typing import Any
@@ -93,9 +92,3 @@ class _Lazy(ModuleType):
 
             return NagayaFeatureGate
         raise AttributeError(name)
-
-
-if __name__ == "__main__":
-    install()
-    sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
