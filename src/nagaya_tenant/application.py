@@ -1,13 +1,12 @@
-"""Composition of a tenant's application: ZenML's own, our classes inside it, the guard in front of it."""
+"""Composition of a tenant's application: the parts that our classes inside ZenML use, and the guard in front of it."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 import zenml
-from zenml.zen_server import zen_server_api
-from zenml.zen_server.utils import server_config
 
 from nagaya_tenant import context
 from nagaya_tenant.audit import Audit
@@ -21,7 +20,7 @@ from nagaya_tenant.rows import Rows
 
 if TYPE_CHECKING:
     from nagaya_tenant.settings import TenantSettings
-    from nagaya_tenant.types_asgi import ASGIApp, Message, Receive, Scope, Send
+    from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +51,23 @@ class Application:
             if message["type"] == "lifespan.startup.complete":
                 await self.tenant.channel.start()
             elif message["type"].startswith("lifespan.shutdown"):
-                await self.tenant.channel.stop()
-                self.tenant.outbox.close()
+                await self._stop()
             await send(message)
 
         await self._app(scope, receive, watched)
+
+    async def _stop(self) -> None:
+        await self.tenant.channel.stop()
+        await asyncio.to_thread(self.tenant.outbox.close)
+        # A zygote runs one application before it forks; nothing of that tenant may stay in the process.
+        context.install(None)
 
 
 def build(app: ASGIApp, settings: TenantSettings, policy_document: dict[str, Any] | None) -> Application:
     """Builds the application of a tenant; before its lifespan starts, and once per process.
 
     Args:
-        app: ZenML's application (`zenml.zen_server.zen_server_api.app`).
+        app: ZenML's application, as `nagaya_tenant.hooks.apply` returns it: with our classes in its configuration.
         settings: The tenant's settings.
         policy_document: The last policy that the keeper stored, if any.
 
@@ -71,7 +75,6 @@ def build(app: ASGIApp, settings: TenantSettings, policy_document: dict[str, Any
         LookupError: There is no route table for this version of ZenML.
     """
     router = Router(routes_of(app), table_for(zenml.__version__))
-    _replace_cloud_classes()
     policy = PolicyState(str(settings.tenant_id), settings.policy_max_age)
     if policy_document:
         try:
@@ -91,17 +94,3 @@ def build(app: ASGIApp, settings: TenantSettings, policy_document: dict[str, Any
     )
     context.install(tenant)
     return Application(app, Guard(app, router, tenant, Audit(outbox)), tenant)
-
-
-def _replace_cloud_classes() -> None:
-    """Puts our classes where ZenML's cloud mode has put its own, which ask the control plane for every decision.
-
-    Cloud mode overwrites what the environment says, so this happens on the configuration object; ZenML makes the
-    instances in its lifespan. The status report of the lifespan is left out: the keeper knows that this process serves,
-    and a tenant must start while the control plane is away.
-    """
-    config = server_config()
-    config.rbac_implementation_source = "nagaya_tenant.rbac.NagayaRBAC"
-    config.feature_gate_implementation_source = "nagaya_tenant.feature_gate.NagayaFeatureGate"
-    if hasattr(zen_server_api, "send_pro_workspace_status_update"):
-        zen_server_api.send_pro_workspace_status_update = lambda: None

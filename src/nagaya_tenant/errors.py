@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nagaya_tenant.types_asgi import Send
+    from nagaya_tenant.asgi import Send
 
 
 class Refusal(Exception):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nagaya_tenant.context import Tenant
     from nagaya_tenant.guard_tokens import OwnToken
     from nagaya_tenant.routes import Match, Router
-    from nagaya_tenant.types_asgi import ASGIApp, Message, Receive, Scope, Send
+    from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
 
 INTERNAL_TOKEN_SECONDS = 330
 DEFAULT_TOKEN_SECONDS = 3600
@@ -86,7 +86,6 @@ class Guard:
         self._login = Login(tenant, self._tokens)
         self._threads: CapacityLimiter | None = None
         self._docs = docs_page.render(tenant.settings.public_url, tenant.settings.root_path)
-        self._openapi: bytes | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request; see the module's description."""
@@ -129,9 +128,7 @@ class Guard:
         settings = self._tenant.settings
         path = found.route.path
         if path == "/openapi.json":
-            if self._openapi is None:
-                self._openapi = openapi_document.render(settings.root_path)
-            await respond(send, 200, self._openapi)
+            await respond(send, 200, await openapi_document.document(settings.root_path))
         elif path == "/docs":
             head = docs_page.headers(settings.public_url)
             await respond(send, 200, self._docs, content_type="text/html; charset=utf-8", headers=head)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nagaya_tenant.errors import BadRequest, CredentialsRefused, NotAuthenticated
 
 if TYPE_CHECKING:
-    from nagaya_tenant.types_asgi import Message, Receive, Scope
+    from nagaya_tenant.asgi import Message, Receive, Scope
 
 LONGEST_PATH = 4096
 LONGEST_QUERY = 65_536

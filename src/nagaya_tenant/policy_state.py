@@ -13,7 +13,7 @@ from nagaya_policy.engine import Policy
 from nagaya_tenant.errors import CredentialsRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from nagaya_policy.decisions import AllowedIds, Decision
 
@@ -133,9 +133,18 @@ class PolicyState:
             principal, action, resource, owner=owner, system_owned=system_owned, now=self._clock()
         )
 
-    def allowed_ids(self, principal: str, action: str, resource: str) -> AllowedIds:
-        """Whether the principal may act on all resources of a type, and if not, on which ids."""
-        return self.current().allowed_ids(principal, action, resource, now=self._clock())
+    def allowed_ids(
+        self, principal: str, action: str, resource: str, system_ids: Collection[str] = ()
+    ) -> AllowedIds:
+        """Whether the principal may act on all resources of a type, and if not, on which ids.
+
+        Args:
+            principal: The platform's id of who wants to act.
+            action: ZenML's name of the action.
+            resource: A type, with its project if it has one.
+            system_ids: Ids of those that belong to the platform.
+        """
+        return self.current().allowed_ids(principal, action, resource, system_ids=system_ids, now=self._clock())
 
     def require_token(self, principal: str, issued_at: float, session: str | None) -> None:
         """Checks that a token of a principal is still good.

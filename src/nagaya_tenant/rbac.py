@@ -73,13 +73,9 @@ class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed
         principal = _principal(user.id)
         if principal is None:
             return False, []
-        allowed = tenant().policy.allowed_ids(principal, str(action), str(resource))
-        if allowed.full_access:
-            return True, []
-        ids = list(allowed.ids)
-        if str(action) == "read":
-            ids.extend(tenant().rows.platform_ids(resource.type))
-        return False, ids
+        platform = tenant().rows.platform_ids(resource.type)
+        allowed = tenant().policy.allowed_ids(principal, str(action), str(resource), platform)
+        return allowed.full_access, list(allowed.ids)
 
     def update_resource_membership(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -42,6 +43,7 @@ TABLES = {
 """Table of each resource type that has rows with an owner; `pipeline_deployment` is ZenML's name of a snapshot."""
 
 _CACHED_ROWS = 20_000
+_PLATFORM_SECONDS = 60.0
 
 
 class Row(NamedTuple):
@@ -67,7 +69,7 @@ class Rows:
         self._system_user = system_user
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[str, UUID], Row] = OrderedDict()
-        self._platform: dict[str, tuple[str, ...]] = {}
+        self._platform: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     def find(self, table: str, row_id: UUID) -> Row | None:
         """Owner and project of a row, `None` if there is no such row.
@@ -103,15 +105,15 @@ class Rows:
     def platform_ids(self, resource_type: str) -> tuple[str, ...]:
         """Ids of all rows of a type that belong to the system user.
 
-        The platform writes them when the tenant is made and when the process starts, so one query per process is
-        enough for types of the whole tenant; other types have none.
+        The platform writes them rarely and only in types of the whole tenant, so they are read once a minute at most.
         """
         table = TABLES.get(resource_type)
         if table is None:
             return ()
         with self._lock:
-            if (known := self._platform.get(table)) is not None:
-                return known
+            known = self._platform.get(table)
+        if known is not None and time.monotonic() - known[0] < _PLATFORM_SECONDS:
+            return known[1]
         columns = SQLModel.metadata.tables[table].c
         ids: tuple[str, ...] = ()
         if "user_id" in columns and "project_id" not in columns:
@@ -119,7 +121,7 @@ class Rows:
             with zen_store().engine.connect() as connection:
                 ids = tuple(str(each[0]) for each in connection.execute(query))
         with self._lock:
-            self._platform[table] = ids
+            self._platform[table] = (time.monotonic(), ids)
         return ids
 
     def value(self, table: str, row_id: UUID, *columns: str) -> tuple[Any, ...] | None:
@@ -133,11 +135,6 @@ class Rows:
         columns = SQLModel.metadata.tables["project"].c
         with zen_store().engine.connect() as connection:
             return [each[0] for each in connection.execute(select(columns.id))]
-
-    def forget_platform_rows(self) -> None:
-        """Makes the next `platform_ids` read again, after the platform has changed its rows."""
-        with self._lock:
-            self._platform.clear()
 
     @staticmethod
     def _first(query: Any) -> Any:
