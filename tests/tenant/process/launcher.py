@@ -2,19 +2,16 @@
 
     python launcher.py MODULE [ARGUMENT …]
 
-The audit hook survives the fork, so it watches zygote and tenants alike. `PRETEND_ENGINE` makes zenml report another
-version. Without `nagaya_tenant.application` the stand-in takes its place.
+The audit hook survives the fork, so it watches zygote and tenants alike. `PRETEND_ENGINE` makes zenml report another version.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import os
 import runpy
 import socket
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 NETWORK_ATTEMPT = "NETWORK ATTEMPT"
@@ -35,8 +32,6 @@ def main() -> None:
     if version := os.environ.pop("PRETEND_ENGINE", ""):
         real = importlib.metadata.version
         importlib.metadata.version = lambda name: version if name == "zenml" else real(name)
-    if find_spec("nagaya_tenant.application") is None:
-        importlib.import_module("standin").install()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -133,9 +133,7 @@ def test_stored_secret_is_not_readable_in_the_database(zygote: Zygote, tenant: T
 def test_nothing_ever_uses_the_network(zygote: Zygote, tenant: Tenant) -> None:
     """Start, login with an Origin header, reads, writes and stop; every process is watched (see `launcher`)."""
     tenant.request("/api/v1/flavors?size=100", token=tenant.token())
-    tenant.request(
-        "/api/v1/tags", method="POST", token=tenant.token(), body=TAG
-    )
+    tenant.request("/api/v1/tags", method="POST", token=tenant.token(), body=TAG)
     tenant.request("/", token=tenant.token())
     tenant.stop(zygote)
     assert NETWORK_ATTEMPT not in tenant.log()

@@ -44,10 +44,10 @@ def test_contents(order: StampOrder, tmp_path: Path) -> None:
         (order.server_id.hex, "staging", 1, 0)
     ]
     assert rows(path, "SELECT id, name FROM project") == [(order.project_id.hex, "default")]
-    system = (
-        "SELECT id, name, active, is_admin, is_service_account, password, external_user_id, activation_token FROM user"
-    )
-    assert rows(path, system) == [(order.system_user_id.hex, "nagaya", 0, 0, 0, None, None, None)]
+    columns = "id, name, active, is_admin, is_service_account, password, external_user_id, activation_token"
+    assert rows(path, f"SELECT {columns} FROM user") == [
+        (order.system_user_id.hex, "nagaya", 0, 0, 0, None, None, None)
+    ]
     for table, count in (("stack", 1), ("stack_component", 3), ("flavor", 82)):
         assert rows(path, f"SELECT user_id, count(*) FROM {table} GROUP BY user_id") == [
             (order.system_user_id.hex, count)
