@@ -78,10 +78,7 @@ _WEB = (
     public("GET //api/{invalid_api_path:path}", "Answers 404."),
     *(local(f"{method} //openapi.json") for method in ("GET", "HEAD")),
     *(local(f"{method} //docs") for method in ("GET", "HEAD")),
-    *(
-        refused(f"{method} //docs/oauth2-redirect", "The page uses the browser's session.")
-        for method in ("GET", "HEAD")
-    ),
+    *(refused(f"{method} //docs/oauth2-redirect", "The page uses the browser's session.") for method in ("GET", "HEAD")),
     *(refused(f"{method} //redoc", "It loads code from another origin; use /docs.") for method in ("GET", "HEAD")),
 )
 
@@ -214,9 +211,7 @@ _RUNS = (
     zenml("POST /run_wait_conditions", run=True),
     zenml("GET /run_wait_conditions/{run_wait_condition_id}", run=True),
     zenml("PUT /run_wait_conditions/{run_wait_condition_id}", run=True, audit=False),
-    zenml(
-        "PUT /run_wait_conditions/{run_wait_condition_id}/resolve", row=("run_wait_condition", "run_wait_condition_id")
-    ),
+    zenml("PUT /run_wait_conditions/{run_wait_condition_id}/resolve", row=("run_wait_condition", "run_wait_condition_id")),
     *resource("/run_templates", "template_id", "run_template", "LCRUD", run="LR"),
     zenml("POST /run_templates/{template_id}/runs", run=True),
     *resource("/schedules", "schedule_id", "schedule", "LCRUD", run="LR"),

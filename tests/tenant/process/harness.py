@@ -209,9 +209,17 @@ class Tenant:
         return process, self.ready
 
     def request(
-        self, path: str, *, method: str = "GET", token: str = "", body: Any = None, form: str = "", timeout: float = 30
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "",
+        body: Any = None,
+        form: str = "",
+        timeout: float = 30,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
-        headers = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+        headers = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", **(headers or {})}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         data: str | None = None

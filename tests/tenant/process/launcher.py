@@ -2,7 +2,8 @@
 
     python launcher.py MODULE [ARGUMENT …]
 
-The audit hook survives the fork, so it watches zygote and tenants alike. `PRETEND_ENGINE` makes zenml report another version.
+The audit hook survives the fork, so it watches zygote and tenants alike. `PRETEND_ENGINE` makes zenml report another
+version.
 """
 
 from __future__ import annotations

@@ -132,6 +132,10 @@ def test_stored_secret_is_not_readable_in_the_database(zygote: Zygote, tenant: T
 
 def test_nothing_ever_uses_the_network(zygote: Zygote, tenant: Tenant) -> None:
     """Start, login with an Origin header, reads, writes and stop; every process is watched (see `launcher`)."""
+    session, form = tenant.platform.session(), "grant_type=zenml-external"
+    origin = {"Origin": "http://dashboard.example.co.uk"}
+    login = tenant.request("/api/v1/login", method="POST", token=session, form=form, headers=origin)
+    assert login.status == 200
     tenant.request("/api/v1/flavors?size=100", token=tenant.token())
     tenant.request("/api/v1/tags", method="POST", token=tenant.token(), body=TAG)
     tenant.request("/", token=tenant.token())

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import DEADLINE, launcher
+from harness import DEADLINE, Tenant, launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import Tenant, Zygote
+    from harness import Zygote
 
 EVERY_NAME = """
 import importlib, json, os, sys
@@ -145,7 +145,8 @@ def test_log_that_is_a_link_is_not_followed(zygote: Zygote, new_tenant: Callable
     ("message", "sentence"),
     [
         ({"cmd": "dance"}, "Unknown command 'dance'"),
-        ({"cmd": "spawn"}, "needs 3 descriptors, not 0"),
+        ({"cmd": "spawn"}, "one that needs descriptors"),
+        ({"cmd": "spawn", "env": {"A": "x" * 2000}}, "needs its three descriptors"),
         ([], "not a JSON object"),
     ],
 )
@@ -165,10 +166,29 @@ def test_unusable_messages(zygote: Zygote, message: Any, sentence: str) -> None:
 )
 def test_unusable_orders(zygote: Zygote, new_tenant: Callable[..., Tenant], change: Any, sentence: str) -> None:
     tenant = new_tenant()
-    with tenant._descriptors() as (descriptors, read):
-        answer = zygote.request(tenant.order() | change, descriptors)
-    os.close(read)
-    assert sentence in answer["error"]
+    tenant.order = lambda: {**Tenant.order(tenant), **change}
+    line = tenant.start(zygote)
+    assert line["ready"] is False
+    assert sentence in line["reason"]
+    assert zygote.wait(tenant.pid) == 70
+
+
+def test_wrong_number_of_descriptors(zygote: Zygote, new_tenant: Callable[..., Tenant]) -> None:
+    tenant = new_tenant()
+    pid = zygote.request(tenant.order(), (tenant.listener.fileno(),))["pid"]
+    assert zygote.wait(pid) == 70
+    assert not tenant.database.exists()
+
+
+def test_no_secret_of_one_tenant_is_left_for_the_next(zygote: Zygote, new_tenant: Callable[..., Tenant]) -> None:
+    """The next child inherits the zygote's memory, so what it must not know must not be there."""
+    tenant = new_tenant()
+    assert tenant.start(zygote)["ready"]
+    tenant.stop(zygote)
+    memory = writable_memory(zygote.process.pid)
+    assert b"nagaya: dry run" in memory, "the memory was not read"
+    for secret in (tenant.jwt_key, tenant.secrets_key):
+        assert secret.encode() not in memory
 
 
 def test_truncated_message_is_refused(zygote: Zygote) -> None:
@@ -178,13 +198,26 @@ def test_truncated_message_is_refused(zygote: Zygote) -> None:
         connection.send(json.dumps({"cmd": "ping", "x": "y" * (1 << 18)}).encode())
     except OSError:
         pytest.skip("the kernel's largest message is smaller than ours")
-    assert "error" in json.loads(connection.recv(1 << 16))
+    assert "is longer than" in json.loads(connection.recv(1 << 16))["error"]
     connection.close()
 
 
-@pytest.mark.parametrize("environ", [{}, {"NAGAYA_SPAWN": "{"}, {"NAGAYA_SPAWN": "{}", "NAGAYA_FDS": "3"}])
+@pytest.mark.parametrize("environ", [{}, {"NAGAYA_FDS": "3,4"}, {"NAGAYA_FDS": "3,4,x"}])
 def test_plain_start_without_an_order(environ: dict[str, str]) -> None:
     command = launcher("nagaya_tenant.plain")
     done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=DEADLINE)
-    assert done.returncode == 2
-    assert done.stderr.strip()
+    assert done.returncode == 64
+    assert done.stderr.startswith("NAGAYA_FDS must name three descriptors")
+
+
+def writable_memory(pid: int) -> bytes:
+    """All private writable memory of a process."""
+    found = []
+    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in maps:
+            span, mode, *_ = line.split()
+            if mode.startswith("rw") and "[v" not in line:
+                start, end = (int(address, 16) for address in span.split("-"))
+                memory.seek(start)
+                found.append(memory.read(end - start))
+    return b"".join(found)
