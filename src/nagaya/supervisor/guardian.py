@@ -1,4 +1,4 @@
-"""The keeper's half of the mutual watch: under `--detach` it restarts a supervisor that died, with all listening sockets."""
+"""The keeper's half of the mutual watch: under `--detach` it restarts a supervisor that died, with all sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One supervised process: started with its sockets and its user, restarted with growing pauses, adopted if it still lives."""
+"""One supervised process: started with its sockets and its user, restarted with growing pauses, or adopted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listening sockets: bound once by the supervisor, inherited by whoever serves them, kept by the keeper for a new supervisor."""
+"""Listening sockets: bound once, inherited by whoever serves them, all kept by the keeper for a new supervisor."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import TenantSpec
 from nagaya.runtime.local.environment import SECRET_NAMES, Secrets, build_spawn
 from nagaya.runtime.local.limiter import WakeLimiter
-from nagaya.runtime.local.spawn import SpawnError, Spawner
+from nagaya.runtime.local.spawn import Spawner, SpawnError
 from nagaya.runtime.local.uids import UidAllocator, UidsExhaustedError, private_directory
 from nagaya.runtime.local.zygotes import ZygotePool
 

@@ -108,10 +108,10 @@ class Keeper:
         run_tenants = self.config.run_dir / "t"
         run_tenants.mkdir(mode=0o710, exist_ok=True)
         zygotes = await self.pool.adopt()
-        kill_and_wait(stray_zygotes(self.config.run_dir, known=frozenset(zygotes)))
+        kill_and_wait(stray_zygotes(self.config.run_dir, known=zygotes))
         processes = self._load()
         known = frozenset(process.pid for process in processes.values())
-        kill_and_wait(stray_tenants(self.config.run_dir, known=known))
+        kill_and_wait(stray_tenants(self.config.run_dir, known=known, zygotes=zygotes))
         for tenant in self.tenants.values():
             await tenant.adopt(processes.get(tenant.id))
         await self._finish_purges()

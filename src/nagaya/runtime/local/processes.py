@@ -63,6 +63,12 @@ def process_name(pid: int) -> str | None:
     return None if stat is None else stat[0]
 
 
+def parent(pid: int) -> int | None:
+    """Return the parent's pid."""
+    stat = _stat(pid)
+    return None if stat is None else int(stat[1][1])
+
+
 def command_line(pid: int) -> list[str]:
     """Return the arguments of a process; empty when it is gone."""
     try:
@@ -141,11 +147,11 @@ class Watched:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._descriptor, number)
 
-    async def stop(self, timeout: float) -> bool:
-        """Send SIGTERM, after `timeout` seconds SIGKILL, and wait for the end; True when SIGTERM was enough."""
+    async def stop(self, grace: float) -> bool:
+        """Send SIGTERM, after `grace` seconds SIGKILL, and wait for the end; True when SIGTERM was enough."""
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), timeout)
+            await asyncio.wait_for(self.exited.wait(), grace)
             return True
         self.signal(signal.SIGKILL)
         await self.exited.wait()

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from nagaya.runtime.local.tenants import Tenant
@@ -57,11 +58,11 @@ class Sleeper:
                     continue
                 task = asyncio.create_task(self._put_to_sleep(tenant), name=f"sleep-{tenant.id}")
                 self._busy[tenant.id] = task
-                task.add_done_callback(lambda _, name=tenant.id: self._done(name))
+                task.add_done_callback(partial(self._done, tenant.id))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), max(nap, 0.05))
 
-    def _done(self, tenant: str) -> None:
+    def _done(self, tenant: str, _task: asyncio.Task[None]) -> None:
         del self._busy[tenant]
         self.changed()
 

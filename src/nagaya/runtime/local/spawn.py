@@ -1,4 +1,4 @@
-"""Starting a tenant's process: by its engine's zygote, or plainly when there is none; the same descriptors either way."""
+"""Starting a tenant's process: by its engine's zygote or plainly, with the same descriptors either way."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Child:
     ready: int
     timings: dict[str, float] = field(default_factory=dict)
 
-    async def answer(self, timeout: float) -> dict[str, Any] | None:
+    async def answer(self, limit: float) -> dict[str, Any] | None:
         """Return the one line that the child writes; None when it ended without one. Raises TimeoutError."""
         reader = asyncio.StreamReader(limit=READY_LIMIT)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self.ready, "rb")
         )
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 line = await reader.readline()
         finally:
             transport.close()
@@ -79,27 +79,29 @@ class Spawner:
 
     async def _fork(self, engine: str, message: dict[str, Any], fds: tuple[int, ...], ready: int) -> Child | None:
         """Let the zygote fork; None when there is no usable zygote."""
-        for _ in range(ZYGOTE_TRIES):
+        for attempt in range(ZYGOTE_TRIES):
             began = time.monotonic()
             zygote = await self._pool.ensure(engine)
             if zygote is None:
                 raise SpawnError(f"the engine {engine} is not installed; run `nagaya engine install {engine}`")
             link = await zygote.ready()
+            if attempt:
+                # The zygote may have forked before it was lost: nobody would know that process.
+                kill_and_wait(stray_tenants(self._config.run_dir, name=message["name"]))
             if link is None:
                 return None
             waited = time.monotonic()
             try:
                 process = await self._request(link, message, fds)
             except ZygoteLostError:
-                # It may have forked before it was lost: nobody would know that process.
-                kill_and_wait(stray_tenants(self._config.run_dir, name=message["name"]))
                 continue
             timings = {"zygote": _milliseconds(began, waited), "fork": _milliseconds(waited, time.monotonic())}
             return Child(process, "zygote", ready, timings)
+        kill_and_wait(stray_tenants(self._config.run_dir, name=message["name"]))
         return None
 
     async def _request(self, link: ZygoteLink, message: dict[str, Any], fds: tuple[int, ...]) -> Watched:
-        answer = await link.request(message, fds, timeout=self._config.start_timeout)
+        answer = await link.request(message, fds, limit=self._config.start_timeout)
         if "pid" not in answer:
             raise SpawnError(f"the zygote refused: {answer.get('error', 'no reason given')}")
         identity = ProcessIdentity.of(int(answer["pid"]))

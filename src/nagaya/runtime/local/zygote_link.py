@@ -31,12 +31,12 @@ class ZygoteLink:
         asyncio.get_running_loop().add_reader(connection.fileno(), self._read)
 
     @classmethod
-    async def open(cls, path: Path, on_exit: Callable[[int, int], None], *, timeout: float) -> Self:
+    async def open(cls, path: Path, on_exit: Callable[[int, int], None], *, limit: float) -> Self:
         """Connect to a zygote and wait for its first sign of life. Raises ZygoteLostError."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         connection.setblocking(False)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 while True:
                     with suppress(BlockingIOError):  # The queue of connections is full.
                         connection.connect(str(path))
@@ -47,7 +47,7 @@ class ZygoteLink:
             raise ZygoteLostError(f"cannot connect to the zygote: {error}") from error
         link = cls(connection, on_exit)
         try:
-            await link.request({"cmd": "ping"}, timeout=timeout)
+            await link.request({"cmd": "ping"}, limit=limit)
         except ZygoteLostError:
             link.close()
             raise
@@ -70,7 +70,7 @@ class ZygoteLink:
         except (OSError, ValueError, TypeError):
             self.close()
 
-    async def request(self, message: dict[str, Any], fds: Sequence[int] = (), *, timeout: float) -> dict[str, Any]:
+    async def request(self, message: dict[str, Any], fds: Sequence[int] = (), *, limit: float) -> dict[str, Any]:
         """Send a message with descriptors and return the answer.
 
         Raises ZygoteLostError; after a timeout the link is closed, because the next answer could not be told apart.
@@ -83,12 +83,12 @@ class ZygoteLink:
                 raise ZygoteLostError("the zygote is gone")
             self._answer = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(limit):
                     await self._send(data, fds)
                     return await self._answer
             except TimeoutError as error:
                 self.close()
-                raise ZygoteLostError(f"the zygote did not answer within {timeout:g} s") from error
+                raise ZygoteLostError(f"the zygote did not answer within {limit:g} s") from error
             except OSError as error:
                 self.close()
                 raise ZygoteLostError(f"the zygote is gone: {error}") from error

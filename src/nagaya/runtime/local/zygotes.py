@@ -14,15 +14,18 @@ from typing import Any
 from nagaya.engines import catalog
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.files import StateFileError, read_json, write_json
+from nagaya.runtime.local.adoption import stray_zygotes
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.logs import open_log, tail
-from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, describe_exit
+from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, describe_exit, kill_and_wait
 from nagaya.runtime.local.zygote_link import ZygoteLink, ZygoteLostError
 
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 EXITS_KEPT = 256
+EXIT_UNSUPPORTED = 78
+"""The zygote's word for "this engine cannot be forked": trying again would not help."""
 
 
 class ZygoteStartError(Exception):
@@ -39,6 +42,7 @@ class Zygote:
         self.process: Watched | None = None
         self.socket: Path | None = None
         self._settled = asyncio.Event()
+        self._unsupported = False
         self._backoff = Backoff(base=0.5, limit=600.0, failures=1 << 30, window=3600.0, now=time.monotonic)
         self._task: asyncio.Task[None] | None = None
 
@@ -50,6 +54,8 @@ class Zygote:
         while True:
             if self.link is None:
                 await self._start_once()
+            if self._unsupported:
+                return
             if self.link is not None and self.process is not None:
                 await self._watch(self.link, self.process)
                 self._settled.clear()
@@ -90,8 +96,9 @@ class Zygote:
             json.loads(line)
         except ValueError as error:
             await self.process.stop(0.0)
+            self._unsupported = self.pool.reaper.status(self.process.pid) == EXIT_UNSUPPORTED
             raise ZygoteStartError(self._why(self.process.pid)) from error
-        self.link = await ZygoteLink.open(self.socket, self.pool.child_exited, timeout=CONNECT_TIMEOUT)
+        self.link = await ZygoteLink.open(self.socket, self.pool.child_exited, limit=CONNECT_TIMEOUT)
         self.state, self.reason = "ready", ""
         self.pool.save()
         logger.info("engine %s: zygote ready in %.1f s", self.engine.version, time.monotonic() - began)
@@ -128,6 +135,8 @@ class Zygote:
         await process.stop(1.0)
         logger.warning("engine %s: the zygote (pid %d) is gone", self.engine.version, process.pid)
         self.link, self.process = None, None
+        # A child that was forked but has not named itself yet would look like a zygote, and nobody waits for it.
+        kill_and_wait(stray_zygotes(self.pool.config.run_dir, known=self.pool.pids()))
         self._unlink()
 
     def _unlink(self) -> None:
@@ -140,7 +149,7 @@ class Zygote:
         if process is None:
             return False
         try:
-            self.link = await ZygoteLink.open(socket, self.pool.child_exited, timeout=CONNECT_TIMEOUT)
+            self.link = await ZygoteLink.open(socket, self.pool.child_exited, limit=CONNECT_TIMEOUT)
         except ZygoteLostError:
             await process.stop(0.0)
             return False
@@ -214,7 +223,7 @@ class ZygotePool:
         }
         write_json(self._path, {"generation": self._generation, "zygotes": zygotes})
 
-    async def adopt(self) -> set[int]:
+    async def adopt(self) -> frozenset[int]:
         """Take over the zygotes of the last keeper and return their pids; those that never became ready are not."""
         try:
             stored = read_json(self._path) or {}
@@ -230,7 +239,11 @@ class ZygotePool:
             if await zygote.adopt(identity, Path(entry["socket"])):
                 self._zygotes[version] = zygote
                 zygote.run()
-        return {zygote.process.pid for zygote in self._zygotes.values() if zygote.process is not None}
+        return self.pids()
+
+    def pids(self) -> frozenset[int]:
+        """Return the process ids of all zygotes."""
+        return frozenset(zygote.process.pid for zygote in self._zygotes.values() if zygote.process is not None)
 
     async def ensure(self, version: str) -> Zygote | None:
         """Return the zygote of an engine, starting it if need be; None when the engine is not installed.
