@@ -345,7 +345,7 @@ class ClientConnection(asyncio.Protocol):
 
     def must_close(self, request: Request) -> bool:
         """Whether the answer to `request` is the last on this connection; once said, it stays so."""
-        if not request.keep_alive or not request.body.complete or self._frontend.closing or self._broken:
+        if not request.keep_alive or not request.body.complete or self._frontend.closing:
             self._close_after = True
         return self._close_after
 

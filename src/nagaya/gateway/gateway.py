@@ -27,7 +27,6 @@ from nagaya.gateway.tenants import TenantDoor
 from nagaya.gateway.upstream import UpstreamError
 from nagaya.gateway.wake import Waker
 
-_TICK = 0.25
 _READY_SECONDS = 2.0
 _REPORT_SECONDS = 1.0
 
@@ -199,7 +198,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         next_report = loop.time()
         while True:
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(self.settings.sweep_seconds)
             now = loop.time()
             for client in list(self.connections):
                 client.sweep(now)

@@ -76,7 +76,8 @@ class RouteTable:
 
     def update(self, event: Mapping[str, Any]) -> tuple[Route, str | None]:
         """Take over a `route` event; returns the route and the socket it had before, if that one is no longer valid."""
-        tenant_id = str(event["id"])
+        tenant_id, state = str(event["id"]), str(event["state"])
+        organization, tenant = str(event["organization"]), str(event["tenant"])
         if self._mentioned is not None:
             self._mentioned.add(tenant_id)
         limit = int(event.get("max_in_flight") or self._default_max_in_flight)
@@ -88,17 +89,18 @@ class RouteTable:
             self._by_id[tenant_id] = route
         else:
             route.gate.limit = limit
-            if route.socket is not None and (route.socket != event.get("socket") or event["state"] != "awake"):
+            if route.socket is not None and (route.socket != event.get("socket") or state != "awake"):
                 stale = route.socket
-        self._rename(route, str(event["organization"]), str(event["tenant"]))
-        route.state = str(event["state"])
+        self._rename(route, organization, tenant)
+        route.state = state
         route.socket = event.get("socket")
         route.reason = str(event.get("reason") or "")
         route.max_body_bytes = int(event.get("max_body_bytes") or self._default_max_body_bytes)
         info = event.get("info")
         if info is not None:
             route.info = info.encode() if isinstance(info, str) else json.dumps(info).encode()
-        route.draining = False
+        # An "awake" may have been sent before the keeper read that nothing is in flight; only `wake` is proof of the contrary.
+        route.draining = route.draining and state == "awake"
         return route, stale
 
     def remove(self, tenant_id: str) -> Route | None:

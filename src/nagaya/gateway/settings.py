@@ -31,6 +31,7 @@ class GatewaySettings:
     response_seconds: float = 600.0
     drain_seconds: float = 10.0
     linger_seconds: float = 2.0
+    sweep_seconds: float = 0.25
 
     max_head_bytes: int = 32 * 1024
     max_target_bytes: int = 16 * 1024
