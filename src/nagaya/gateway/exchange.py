@@ -103,8 +103,8 @@ async def forward(
 ) -> int:
     """Pass `request` to the socket `path` and the answer to `client`; returns the answer's status.
 
-    If the upstream goes away before any byte of an answer, the request is sent once more, to the socket that `again` names, provided that
-    repeating is harmless. Raises `GatewayError` (502) if there is no answer.
+    If the upstream goes away before any byte of an answer, the request is sent once more, to the socket that `again`
+    names, provided that repeating is harmless. Raises `GatewayError` (502) if there is no answer.
     """
     idempotent = request.method in IDEMPOTENT_METHODS
     retried = False
