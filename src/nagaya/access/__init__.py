@@ -1,0 +1,1 @@
+"""Role assignments, shares, and the compiled policy of each tenant."""

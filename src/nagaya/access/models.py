@@ -1,0 +1,46 @@
+"""Tables of access: who holds which role where, and who shares which single resource with whom."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from nagaya.db.base import Base, Record
+
+
+class RoleAssignment(Record, Base):
+    """One role of one principal at one place; any organization-level row makes a member of the organization."""
+
+    __tablename__ = "role_assignments"
+    __table_args__ = (
+        UniqueConstraint("principal_id", "role", "organization_id", "tenant_id", "project_id"),
+        Index("ix_role_assignments_organization_principal", "organization_id", "principal_id"),
+    )
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
+    principal_id: Mapped[uuid.UUID] = mapped_column(index=True)
+    principal_kind: Mapped[str] = mapped_column(String(16))
+    """`user` or `service_account`."""
+    role: Mapped[str] = mapped_column(String(64))
+    level: Mapped[str] = mapped_column(String(16))
+    """`organization`, `tenant` or `project`."""
+    tenant_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("tenants.id"), index=True)
+    project_id: Mapped[uuid.UUID | None]
+    expires: Mapped[dt.datetime | None]
+    created_by: Mapped[uuid.UUID | None]
+
+
+class Share(Record, Base):
+    """Actions on one resource of a tenant, given to one principal."""
+
+    __tablename__ = "shares"
+    __table_args__ = (UniqueConstraint("tenant_id", "principal_id", "resource"),)
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), index=True)
+    principal_id: Mapped[uuid.UUID] = mapped_column(index=True)
+    resource: Mapped[str] = mapped_column(String(200))
+    """As ZenML writes it: `[<project id>:]<type>/<id>`."""
+    actions: Mapped[list[Any]] = mapped_column(JSON)
+    created_by: Mapped[uuid.UUID]

@@ -1,0 +1,1 @@
+"""The control plane's own database: engine, sessions, base class, migrations, signals and leases."""

@@ -1,0 +1,14 @@
+"""Imports every module with tables, so that `Base.metadata` is complete."""
+
+from nagaya.access import models as access
+from nagaya.audit import models as audit
+from nagaya.db import signals
+from nagaya.db.base import Base
+from nagaya.identity import models as identity
+from nagaya.operations import models as operations
+from nagaya.organizations import models as organizations
+from nagaya.tenants import models as tenants
+
+metadata = Base.metadata
+
+__all__ = ["access", "audit", "identity", "metadata", "operations", "organizations", "signals", "tenants"]

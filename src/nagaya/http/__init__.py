@@ -1,0 +1,1 @@
+"""What all HTTP endpoints share: request context, transactions, errors, lists."""

@@ -1,0 +1,1 @@
+"""Who people and machines are: users, service accounts, sessions, devices, API keys."""

@@ -1,0 +1,1 @@
+"""Long actions with phases that clients can follow."""

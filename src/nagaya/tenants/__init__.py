@@ -1,0 +1,1 @@
+"""Tenants: their life cycle, their channel, and the reconciler that drives them."""
