@@ -1,7 +1,8 @@
 """Runs every check and every suite, in the environment each needs, and closes with one line of totals (`./run test`).
 
 python -m tests [--fast] [--only NAME] [pytest arguments]
---fast leaves out the end-to-end tests and the coverage thresholds; --only runs one stage (lint, format, types, platform, tenant).
+--fast leaves out the end-to-end tests and the coverage thresholds; --only runs one stage (lint, format, types,
+platform, tenant).
 With pytest arguments that name a file or select tests the thresholds are left out as well: they hold for the whole.
 """
 

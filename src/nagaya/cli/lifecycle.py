@@ -1,0 +1,169 @@
+"""nagaya up, down, status, doctor: the platform on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nagaya.cli.announce import announce_when_ready, in_background
+from nagaya.cli.context import Cli, command
+from nagaya.cli.errors import CliError, ExitCode
+from nagaya.cli.host import make_config, read_settings, stored_config
+
+if TYPE_CHECKING:
+    from nagaya.cli.bootstrap import BootstrapResult
+    from nagaya.runtime.config import PlatformConfig
+    from nagaya.settings import Settings
+
+app = typer.Typer()
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Directory of everything that the platform keeps.", show_default=False)
+]
+READY_TIMEOUT = 120.0
+
+
+@command(app)
+def up(
+    cli: Cli,
+    *,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port to listen on.", show_default="8440")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The one address that browsers and clients use.")] = None,
+    admin_email: Annotated[str | None, typer.Option(help="E-mail address of the first administrator.")] = None,
+    organization: Annotated[str | None, typer.Option(help="Create this organization if it does not exist.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Create this tenant in it if it does not exist.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it serves; it goes on.")] = False,
+) -> None:
+    """Start the platform on this machine; the first start makes keys, database and a set-up link."""
+    if tenant and not organization:
+        raise CliError("--tenant needs --organization: a tenant belongs to one.", ExitCode.USAGE)
+    settings = read_settings(data_dir=data_dir, host=host, port=port, public_url=public_url, admin_email=admin_email)
+    config = make_config(settings, detach=detach)
+    if already_running(cli, config):
+        return
+    made = first_start(settings, config, organization, tenant)
+    config.save()
+    # Children inherit the environment: they need the settings, and never the first administrator's password.
+    os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
+    if detach:
+        start_detached(cli, config, made)
+    else:
+        become_supervisor(cli, config, made)
+
+
+def already_running(cli: Cli, config: PlatformConfig) -> bool:
+    """Says so, and where, if a platform runs on this data directory."""
+    from nagaya.supervisor import control  # noqa: PLC0415  (only commands about this machine need the supervisor)
+
+    if not control.running(config):
+        return False
+    known = stored_config(config.data_dir) or config
+    cli.out.result(f"Nagaya is already running at {known.public_url}.", {"url": known.public_url, "running": True})
+    return True
+
+
+def first_start(
+    settings: Settings, config: PlatformConfig, organization: str | None, tenant: str | None
+) -> BootstrapResult:
+    """Runs the bootstrap with what the settings say about the administrator."""
+    from nagaya.cli.bootstrap import bootstrap  # noqa: PLC0415  (imports the database and every table)
+
+    return bootstrap(
+        config,
+        admin_email=settings.admin_email,
+        admin_password=settings.admin_password.get_secret_value() if settings.admin_password else None,
+        organization=organization,
+        tenant=tenant,
+    )
+
+
+def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+    """Starts the supervisor in a session of its own and returns when the platform serves.
+
+    Raises:
+        CliError: it did not start, or does not serve in time.
+    """
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    control.start(config)
+    announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT)
+
+
+def become_supervisor(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+    """Replaces this process by the supervisor; a helper announces the address once it serves."""
+    in_background(lambda: announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT))
+    arguments = [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)]
+    os.execv(arguments[0], arguments)  # noqa: S606  (no shell is wanted)
+
+
+def this_platform(data_dir: Path | None) -> PlatformConfig:
+    """The configuration of the platform on a data directory.
+
+    Raises:
+        CliError: none was ever started there.
+    """
+    settings = read_settings(data_dir=data_dir)
+    config = stored_config(settings.data_dir)
+    if config is None:
+        raise CliError(f"No platform has been started on {settings.data_dir}: nagaya up", ExitCode.NOT_FOUND)
+    return config
+
+
+@command(app)
+def down(
+    cli: Cli,
+    data_dir: DataDir = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Longest wait, seconds.")] = 60,
+) -> None:
+    """Stop the platform on this machine: tenants, keeper, api, gateway."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    config = this_platform(data_dir)
+    if not control.running(config):
+        cli.out.result("Nagaya is not running.", {"running": False, "stopped": False})
+        return
+    if not control.stop(config, timeout=timeout):
+        raise CliError(f"The platform still runs after {timeout:g} s.", ExitCode.UNAVAILABLE, error="Timeout")
+    cli.out.result("Nagaya has stopped.", {"running": False, "stopped": True})
+
+
+@command(app)
+def status(cli: Cli, data_dir: DataDir = None) -> None:
+    """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    config = this_platform(data_dir)
+    state: dict[str, Any] = {"running": False, "url": config.public_url, "data_dir": str(config.data_dir)}
+    state |= control.status(config)
+    if cli.out.as_json:
+        cli.out.json(state)
+    else:
+        fields = {"url": "URL", "data_dir": "Data directory", "running": "Running"}
+        cli.out.item(state, fields)
+        cli.out.table(state.get("processes", []), {"name": "PROCESS", "pid": "PID", "state": "STATE"}, empty="")
+    if not state["running"]:
+        raise typer.Exit(int(ExitCode.UNAVAILABLE))
+
+
+@command(app)
+def doctor(cli: Cli, data_dir: DataDir = None) -> None:
+    """Examine this machine: what is wrong, and what is not protected here; exits with 1 when something is wrong."""
+    from nagaya.cli.doctor import examine  # noqa: PLC0415
+
+    settings = read_settings(data_dir=data_dir)
+    findings = list(examine(stored_config(settings.data_dir) or make_config(settings)))
+    if cli.out.as_json:
+        cli.out.json([finding.as_json() for finding in findings])
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[finding.state]
+            cli.out.console.print(f"{mark} ", end="")
+            cli.out.plain(finding.message + (f" {finding.advice}" if finding.advice else ""))
+    if any(finding.state == "error" for finding in findings):
+        raise typer.Exit(int(ExitCode.ERROR))
