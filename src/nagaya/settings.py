@@ -23,7 +23,7 @@ CLIENT_VARIABLES = {
     "NAGAYA_DEBUG": "Show the traceback of an error, as `--debug` does.",
 }
 """Variables of the command line; they are no settings of the platform, and they are not refused either."""
-INTERNAL_VARIABLES = {"NAGAYA_SOCKETS"}
+INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW"}
 """Set by the supervisor for the processes that it starts."""
 
 
@@ -144,6 +144,10 @@ class Sessions(BaseSettings):
 
     session_seconds: Seconds = Field(43200, description="Life of a browser session or password login, seconds.")
     device_seconds: Seconds = Field(86400, description="Life of a token of `zenml login`, seconds.")
+    device_interval: Seconds = Field(
+        5, description="Seconds between two questions of a client that waits for the approval of its sign-in."
+    )
+    key_days_limit: int = Field(365, ge=1, description="Longest life of an API key, days.")
 
 
 class Logging(BaseSettings):

@@ -54,7 +54,7 @@ class Credentials:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
             return cls(raw["current"], {url: Credential(**entry) for url, entry in raw["platforms"].items()})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return cls()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CliError(f"{path} cannot be read; remove it and sign in again with `nagaya login`.") from error

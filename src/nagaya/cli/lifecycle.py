@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from nagaya.cli.bootstrap import BootstrapResult
     from nagaya.runtime.config import PlatformConfig
     from nagaya.settings import Settings
+    from nagaya.supervisor.control import PlatformStatus
 
 app = typer.Typer()
 
@@ -41,12 +45,16 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it serves; it goes on.")] = False,
 ) -> None:
     """Start the platform on this machine; the first start makes keys, database and a set-up link."""
+    from nagaya.supervisor import layout  # noqa: PLC0415
+
     if tenant and not organization:
         raise CliError("--tenant needs --organization: a tenant belongs to one.", ExitCode.USAGE)
     settings = read_settings(data_dir=data_dir, host=host, port=port, public_url=public_url, admin_email=admin_email)
     config = make_config(settings, detach=detach)
     if already_running(cli, config):
         return
+    with supervisor_errors():
+        layout.prepare(config)
     made = first_start(settings, config, organization, tenant)
     config.save()
     # Children inherit the environment: they need the settings, and never the first administrator's password.
@@ -59,12 +67,13 @@ def up(
 
 def already_running(cli: Cli, config: PlatformConfig) -> bool:
     """Says so, and where, if a platform runs on this data directory."""
-    from nagaya.supervisor import control  # noqa: PLC0415  (only commands about this machine need the supervisor)
-
-    if not control.running(config):
+    state = host_status(config)
+    if state.state not in {"running", "stopping"}:
         return False
-    known = stored_config(config.data_dir) or config
-    cli.out.result(f"Nagaya is already running at {known.public_url}.", {"url": known.public_url, "running": True})
+    if state.state == "stopping":
+        raise CliError("The platform is just stopping; try again in a moment.", ExitCode.UNAVAILABLE)
+    address = state.public_url or config.public_url
+    cli.out.result(f"Nagaya is already running at {address}.", {"url": address, "running": True})
     return True
 
 
@@ -84,22 +93,38 @@ def first_start(
 
 
 def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
-    """Starts the supervisor in a session of its own and returns when the platform serves.
+    """Starts the supervisor in a session of its own and returns when the platform serves."""
+    from nagaya.supervisor import control  # noqa: PLC0415  (only commands about this machine need the supervisor)
 
-    Raises:
-        CliError: it did not start, or does not serve in time.
-    """
-    from nagaya.supervisor import control  # noqa: PLC0415
-
-    control.start(config)
+    with supervisor_errors():
+        control.start(config, timeout=READY_TIMEOUT)
     announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT)
 
 
 def become_supervisor(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
-    """Replaces this process by the supervisor; a helper announces the address once it serves."""
+    """Replaces this process by the supervisor, which must stay small; a helper announces the address once it serves."""
     in_background(lambda: announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT))
     arguments = [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)]
     os.execv(arguments[0], arguments)  # noqa: S606  (no shell is wanted)
+
+
+@contextmanager
+def supervisor_errors() -> Iterator[None]:
+    """Turns what the supervisor says about a failed start or stop into the error of the command."""
+    from nagaya.supervisor.errors import SetupError  # noqa: PLC0415
+
+    try:
+        yield
+    except SetupError as error:
+        raise CliError(str(error), ExitCode.UNAVAILABLE, error="SetupError") from error
+
+
+def host_status(config: PlatformConfig) -> PlatformStatus:
+    """What runs on the data directory of `config`."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    with supervisor_errors():
+        return control.status(config.data_dir)
 
 
 def this_platform(data_dir: Path | None) -> PlatformConfig:
@@ -125,29 +150,32 @@ def down(
     from nagaya.supervisor import control  # noqa: PLC0415
 
     config = this_platform(data_dir)
-    if not control.running(config):
-        cli.out.result("Nagaya is not running.", {"running": False, "stopped": False})
-        return
-    if not control.stop(config, timeout=timeout):
-        raise CliError(f"The platform still runs after {timeout:g} s.", ExitCode.UNAVAILABLE, error="Timeout")
-    cli.out.result("Nagaya has stopped.", {"running": False, "stopped": True})
+    with supervisor_errors():
+        stopped = control.stop(config.data_dir, timeout=timeout)
+    sentence = "Nagaya has stopped." if stopped else "Nagaya is not running."
+    cli.out.result(sentence, {"running": False, "stopped": stopped})
 
 
 @command(app)
 def status(cli: Cli, data_dir: DataDir = None) -> None:
-    """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not."""
-    from nagaya.supervisor import control  # noqa: PLC0415
-
+    """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not serve."""
     config = this_platform(data_dir)
-    state: dict[str, Any] = {"running": False, "url": config.public_url, "data_dir": str(config.data_dir)}
-    state |= control.status(config)
+    state = host_status(config)
+    shown: dict[str, Any] = {
+        "url": state.public_url,
+        "data_dir": str(config.data_dir),
+        "state": state.state,
+        "ready": state.ready,
+        "pid": state.pid,
+        "processes": [asdict(process) for process in state.processes],
+    }
     if cli.out.as_json:
-        cli.out.json(state)
+        cli.out.json(shown)
     else:
-        fields = {"url": "URL", "data_dir": "Data directory", "running": "Running"}
-        cli.out.item(state, fields)
-        cli.out.table(state.get("processes", []), {"name": "PROCESS", "pid": "PID", "state": "STATE"}, empty="")
-    if not state["running"]:
+        cli.out.item(shown, {"url": "URL", "data_dir": "Data directory", "state": "State", "ready": "Serves"})
+        if state.processes:
+            cli.out.table(shown["processes"], {"name": "PROCESS", "pid": "PID", "restarts": "RESTARTS"}, empty="")
+    if not state.ready:
         raise typer.Exit(int(ExitCode.UNAVAILABLE))
 
 

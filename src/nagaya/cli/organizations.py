@@ -23,7 +23,7 @@ FIELDS = {
     "id": "Id",
     "created": "Created",
 }
-MEMBERS = {"username": "USER", "email": "E-MAIL", "kind": "KIND", "role": "ROLE", "created": "SINCE"}
+MEMBERS = {"username": "USER", "email": "E-MAIL", "kind": "KIND", "roles": "ROLES"}
 
 
 @command(app, "list")
@@ -66,6 +66,8 @@ def list_members(cli: Cli, organization: Organization) -> None:
     """List the members of an organization."""
     home = resolve.organization(cli.api, organization)
     rows = list(cli.api.pages(f"/organizations/{home['id']}/members"))
+    if not cli.out.as_json:
+        rows = [{**row, "roles": [held["role"] for held in row["roles"]]} for row in rows]
     cli.out.table(rows, MEMBERS, empty=f"{home['name']} has no members.")
 
 
@@ -73,15 +75,14 @@ def list_members(cli: Cli, organization: Organization) -> None:
 def add(
     cli: Cli,
     organization: Organization,
-    email: Annotated[str, typer.Argument(help="E-mail address of the new member.")],
-    role: Annotated[str, typer.Option(help="Organization role, such as organization_member.")] = "organization_member",
+    user: Annotated[str, typer.Argument(help="E-mail address, user name or id of an existing user.")],
+    role: Annotated[list[str] | None, typer.Option(help="Organization role; may be repeated.")] = None,
 ) -> None:
-    """Add a member; someone without an account gets a link to set a password."""
+    """Add a user to an organization, by default as organization_member."""
     home = resolve.organization(cli.api, organization)
-    made = cli.api.post(f"/organizations/{home['id']}/members", {"email": email, "role": role})
-    link = (made or {}).get("setup_url") or (made or {}).get("invitation_url")
-    hint = f" Hand over this single-use link: {link}" if link else ""
-    cli.out.result(f"{email} is now a member of {home['name']} ({role}).{hint}", made)
+    roles = role or ["organization_member"]
+    made = cli.api.post(f"/organizations/{home['id']}/members", {"user": user, "roles": roles})
+    cli.out.result(f"{user} is now a member of {home['name']} ({', '.join(roles)}).", made)
 
 
 @command(members)
@@ -97,6 +98,6 @@ def remove(
     label = resolve.member_names(found)[0]
     if not yes:
         typer.confirm(f"Remove {label} from {home['name']}?", abort=True, err=True)
-    person = (found.get("user") or found).get("id")
+    person = found["id"]
     cli.api.delete(f"/organizations/{home['id']}/members/{person}")
     cli.out.result(f"{label} is no longer a member of {home['name']}.", {"id": person, "removed": True})

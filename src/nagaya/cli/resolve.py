@@ -109,5 +109,4 @@ def member(api: ApiClient, home: Json, name: str) -> Json:
 
 def member_names(item: Json) -> list[str]:
     """What a member may be called."""
-    inner = item.get("user") or item.get("service_account") or item
-    return [str(inner[key]) for key in ("username", "email", "name", "id") if inner.get(key)]
+    return [str(item[key]) for key in ("email", "username", "name", "id") if item.get(key)]

@@ -27,7 +27,7 @@ COLUMNS = {
     "activity": "ACTIVITY",
     "zenml_service.configuration.version": "ZENML",
     "stage": "STAGE",
-    "zenml_service.status.server_url": "URL",
+    "url": "URL",
 }
 FIELDS = {
     "name": "Name",
@@ -42,7 +42,7 @@ FIELDS = {
     "desired_state": "Wanted",
     "activity": "Activity",
     "zenml_service.configuration.version": "ZenML",
-    "zenml_service.status.server_url": "URL",
+    "url": "URL",
     "protected": "Protected",
     "hibernate": "Sleeps when idle",
     "idle_seconds": "Idle seconds",
@@ -104,10 +104,8 @@ def create(
     wanted = {key: value for key, value in body.items() if value is not None}
     tenant = act(cli, "POST", "/tenants", wanted, no_wait=no_wait, timeout=timeout)
     label_text = resolve.full_name(tenant)
-    address = server_url(tenant)
-    sentence = f"Tenant {label_text} is {tenant['status']}" + (f" at {address}" if address else "") + "."
-    cli.out.result(sentence, tenant)
-    if address:
+    cli.out.result(f"Tenant {label_text} is {tenant['status']} at {tenant['url']}.", tenant)
+    if tenant["status"] == "available":
         cli.out.note(f"Connect to it: nagaya tenant connect {label_text}")
 
 
@@ -121,7 +119,7 @@ def show(cli: Cli, tenant: TenantName) -> None:
 def open_(cli: Cli, tenant: TenantName) -> None:
     """Open a tenant's page in the browser."""
     found = resolve.tenant(cli.api, tenant)
-    address = f"{cli.url}/o/{found['organization']['name']}/t/{found['name']}"
+    address = found["dashboard_url"]
     cli.out.result(address, {"url": address})
     webbrowser.open(address)
 
@@ -179,12 +177,11 @@ def logs(
 ) -> None:
     """Print the last lines of a tenant's server log."""
     found = resolve.tenant(cli.api, tenant)
-    response = cli.api.request("GET", f"/tenants/{found['id']}/logs", params={"lines": lines})
-    text = log_text(response)
+    answer = cli.api.get(f"/tenants/{found['id']}/logs", lines=lines)
     if cli.out.as_json:
-        cli.out.json({"id": found["id"], "lines": text.splitlines()})
-    elif text:
-        cli.out.plain(text)
+        cli.out.json(answer)
+    elif answer["lines"]:
+        cli.out.plain("\n".join(answer["lines"]))
     else:
         cli.out.note("The log is empty.")
 
@@ -193,14 +190,10 @@ def logs(
 def connect(cli: Cli, tenant: TenantName) -> None:
     """Print the lines that connect a stock ZenML client to a tenant."""
     found = resolve.tenant(cli.api, tenant)
-    address = server_url(found)
-    if not address:
-        message = f"Tenant {resolve.full_name(found)} has no address: it is {found['status']}."
-        raise CliError(message, ExitCode.CONFLICT)
-    version = resolve.Json(found.get("zenml_service") or {}).get("configuration") or {}
-    lines = connection_lines(address, cli.url, version.get("version"))
+    version = (found["zenml_service"].get("configuration") or {}).get("version")
+    lines = connection_lines(found["url"], cli.url, version)
     if cli.out.as_json:
-        cli.out.json({"server_url": address, "pro_api_url": f"{cli.url}/api/v1", "lines": lines})
+        cli.out.json({"server_url": found["url"], "pro_api_url": f"{cli.url}/api/v1", "lines": lines})
     else:
         cli.out.plain("\n".join(lines))
 
@@ -264,18 +257,3 @@ def parse_labels(labels: list[str]) -> dict[str, str]:
             raise CliError(f"The label {text} must be written KEY=VALUE.", ExitCode.USAGE)
         parsed[key] = value
     return parsed
-
-
-def server_url(tenant: resolve.Json) -> str | None:
-    """Where the tenant serves; None while it does not."""
-    status = resolve.Json(tenant.get("zenml_service") or {}).get("status") or {}
-    return status.get("server_url") or None
-
-
-def log_text(response: Any) -> str:
-    """The log in an answer that is plain text, or JSON with `lines`."""
-    if not response.headers.get("content-type", "").startswith("application/json"):
-        return str(response.text)
-    body = response.json()
-    lines = body.get("lines", []) if isinstance(body, dict) else body
-    return lines if isinstance(lines, str) else "\n".join(str(line) for line in lines)

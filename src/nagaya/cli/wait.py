@@ -83,8 +83,8 @@ def seconds_between(started: Any, finished: Any) -> float | None:
 
 def current_phase(operation: dict[str, Any]) -> str:
     """What the operation is doing."""
-    running = [p["name"] for p in operation.get("phases") or [] if p.get("status") not in ENDED]
-    return (running[0] if running else operation["status"]).replace("_", " ")
+    running = [str(p["name"]) for p in operation.get("phases") or [] if p.get("status") not in ENDED]
+    return (running[0] if running else str(operation["status"])).replace("_", " ")
 
 
 @contextmanager
