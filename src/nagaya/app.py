@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -28,12 +29,15 @@ API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
 
 
-def create_state(settings: ApiSettings, keys: KeyRing | None = None) -> AppState:
+def create_state(
+    settings: ApiSettings, keys: KeyRing | None = None, now: Callable[[], dt.datetime] = utc_now
+) -> AppState:
     """Opens keys and database and returns the state that the applications of one process share.
 
     Args:
         settings: The settings.
         keys: The key ring; by default the installation's, made if it is new.
+        now: The clock.
 
     Raises:
         KeyFileError: A key file is damaged.
@@ -42,16 +46,15 @@ def create_state(settings: ApiSettings, keys: KeyRing | None = None) -> AppState
     keys = keys or ensure_keys(settings.data_dir, master_key_file=settings.master_key_file)
     database = Database(database_url(settings.data_dir, settings.database_url))
     upgrade(database)
-    state = AppState(
+    return AppState(
         settings=settings,
         database=database,
         keys=keys,
-        tokens=Tokens(keys, settings.public_url, lambda: state.now()),
+        tokens=Tokens(keys, settings.public_url, now),
         passwords=Passwords(settings.hash_concurrency),
         activity=Activity(),
-        now=utc_now,
+        now=now,
     )
-    return state
 
 
 def create_app(state: AppState) -> FastAPI:

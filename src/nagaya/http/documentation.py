@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="swagger-ui" data-openapi-url="/api/openapi.json"></div>
-<noscript>This page needs JavaScript; the description itself is at <a href="/api/openapi.json">/api/openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript. The description itself: <a href="/api/openapi.json">/api/openapi.json</a></noscript>
 <script src="/assets/swagger/swagger-ui-bundle.js"></script>
 <script src="/assets/swagger/init.js"></script>
 </body>
@@ -68,6 +68,6 @@ def install(app: FastAPI) -> None:
     app.add_route("/api", _redirect, include_in_schema=False)
     app.add_route("/api/", _redirect, include_in_schema=False)
     swagger = Assets(directory=_swagger_directories()[0])
-    swagger.all_directories = [*_swagger_directories()]  # type: ignore[assignment]  # Looked through in this order.
+    swagger.all_directories = [*_swagger_directories()]
     app.mount("/assets/swagger", swagger, name="swagger")
     app.mount("/assets", Assets(directory=_STATIC), name="assets")

@@ -32,7 +32,7 @@ class Page:
     request: Request
     response: Response
 
-    def fetch(self, session: Session, statement: Select[tuple[T]]) -> list[T]:
+    def fetch(self, session: Session, statement: Select[T]) -> list[T]:
         """Runs a SELECT of one entity for this page and sets the headers.
 
         Args:
@@ -69,6 +69,7 @@ class Page:
 def page_parameters(
     request: Request,
     response: Response,
+    *,
     offset: Annotated[int | None, Query(ge=0, description="Rows to skip.")] = None,
     limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="Most rows to return.")] = None,
     page: Annotated[int | None, Query(ge=1, description="Number of the page, from 1; instead of `offset`.")] = None,

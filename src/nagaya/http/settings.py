@@ -83,5 +83,5 @@ class ApiSettings:
             public_url=config.public_url.rstrip("/"),
             database_url=config.database_url,
             master_key_file=config.master_key_file,
-            **overrides,  # type: ignore[arg-type]  # mypy does not narrow ** of a homogeneous dict to int fields.
+            **overrides,
         )

@@ -38,7 +38,7 @@ def email_taken(db: Db, email: str) -> bool:
     return db.scalars(select(User.id).where(func.lower(User.email) == email.lower())).first() is not None
 
 
-def users(*, search: str | None, active: bool | None) -> Select[tuple[User]]:
+def users(*, search: str | None, active: bool | None) -> Select[User]:
     """Returns the statement that lists users.
 
     Args:
@@ -72,7 +72,7 @@ def service_account(db: Db, account_id: uuid.UUID) -> ServiceAccount | None:
     return found if found is not None and found.deleted is None else None
 
 
-def service_accounts(organization_id: uuid.UUID) -> Select[tuple[ServiceAccount]]:
+def service_accounts(organization_id: uuid.UUID) -> Select[ServiceAccount]:
     """Returns the statement that lists an organization's service accounts."""
     return (
         select(ServiceAccount)
@@ -86,7 +86,7 @@ def session(db: Db, session_id: uuid.UUID) -> Session | None:
     return db.get(Session, session_id)
 
 
-def live_sessions(principal_id: uuid.UUID, now: dt.datetime) -> Select[tuple[Session]]:
+def live_sessions(principal_id: uuid.UUID, now: dt.datetime) -> Select[Session]:
     """Returns the statement that lists the sessions of a principal that have not ended."""
     return (
         select(Session)
@@ -114,7 +114,7 @@ def device_by_hash(db: Db, *, device_code: str | None = None, user_code: str | N
     return db.scalars(select(Device).where(column == value).with_for_update()).first()
 
 
-def devices(user_id: uuid.UUID) -> Select[tuple[Device]]:
+def devices(user_id: uuid.UUID) -> Select[Device]:
     """Returns the statement that lists the devices that a user has approved or denied."""
     return select(Device).where(Device.user_id == user_id).order_by(Device.created.desc(), Device.id)
 
@@ -130,7 +130,7 @@ def api_key(db: Db, key_id: uuid.UUID, owner_id: uuid.UUID) -> ApiKey | None:
     return found if found is not None and owner_id in (found.user_id, found.service_account_id) else None
 
 
-def api_keys(owner_id: uuid.UUID) -> Select[tuple[ApiKey]]:
+def api_keys(owner_id: uuid.UUID) -> Select[ApiKey]:
     """Returns the statement that lists the keys of one owner, newest first."""
     owned = or_(ApiKey.user_id == owner_id, ApiKey.service_account_id == owner_id)
     return select(ApiKey).where(owned).order_by(ApiKey.created.desc(), ApiKey.id)

@@ -9,7 +9,7 @@ from nagaya.db.tables import metadata
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Writes our column type as the plain type that it is in the database, so that old migrations need no code of ours."""
+    """Writes our column type as what it is in the database, so that old migrations need no code of ours."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
