@@ -21,7 +21,7 @@ from nagaya.http.context import RequestContext
 from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
 from nagaya.identity.activity import Activity
-from nagaya.identity.keys import KeyRing, ensure_keys
+from nagaya.identity.keys import Keys, ensure_keys
 from nagaya.identity.passwords import Passwords
 from nagaya.identity.tokens import Tokens
 
@@ -29,14 +29,12 @@ API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
 
 
-def create_state(
-    settings: ApiSettings, keys: KeyRing | None = None, now: Callable[[], dt.datetime] = utc_now
-) -> AppState:
+def create_state(settings: ApiSettings, keys: Keys | None = None, now: Callable[[], dt.datetime] = utc_now) -> AppState:
     """Opens keys and database and returns the state that the applications of one process share.
 
     Args:
         settings: The settings.
-        keys: The key ring; by default the installation's, made if it is new.
+        keys: The keys; by default the installation's, made if it is new.
         now: The clock.
 
     Raises:

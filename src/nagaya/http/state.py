@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nagaya.db.engine import Database
     from nagaya.http.settings import ApiSettings
     from nagaya.identity.activity import Activity
-    from nagaya.identity.keys import KeyRing
+    from nagaya.identity.keys import Keys
     from nagaya.identity.passwords import Passwords
     from nagaya.identity.tokens import Tokens
 
@@ -38,7 +38,7 @@ class AppState:
 
     settings: ApiSettings
     database: Database
-    keys: KeyRing
+    keys: Keys
     tokens: Tokens
     passwords: Passwords
     activity: Activity

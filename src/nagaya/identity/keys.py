@@ -1,6 +1,5 @@
-"""The platform's own keys: the master key, what is derived from it, and the key that signs tokens."""
+"""The platform's own keys: the master key and the key that signs tokens."""
 
-import base64
 import hashlib
 import hmac
 import os
@@ -8,48 +7,42 @@ import secrets
 from pathlib import Path
 from typing import Self
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc.jwk import OKPKey
 
-MASTER_KEY_BYTES = 32
+from nagaya.crypto import KEY_BYTES, CryptoError, MasterKey
 
 
 class KeyFileError(Exception):
     """A key file is missing, unreadable or damaged; the message says which and what to do."""
 
 
-class KeyRing:
+class Keys:
     """The master key and the signing key of one installation.
 
     Args:
-        master: 32 random bytes.
+        master: The master key.
         signing_pem: Private Ed25519 key, PEM, PKCS #8.
     """
 
-    def __init__(self, master: bytes, signing_pem: bytes) -> None:
+    def __init__(self, master: MasterKey, signing_pem: bytes) -> None:
         self.master = master
         self.kid = OKPKey.import_key(signing_pem).thumbprint()
         self.signing = OKPKey.import_key(signing_pem, {"kid": self.kid, "alg": "EdDSA", "use": "sig"})
-
-    def subkey(self, purpose: str) -> bytes:
-        """Returns a key of 32 bytes for one purpose only (HKDF-SHA-256, RFC 5869).
-
-        Args:
-            purpose: Name of the purpose, e.g. `api-key`.
-        """
-        derivation = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"nagaya/{purpose}".encode())
-        return derivation.derive(self.master)
+        self._subkeys: dict[str, bytes] = {}
 
     def keyed_hash(self, purpose: str, value: str) -> str:
-        """Returns the HMAC-SHA-256 of `value` in hexadecimal, under the key of `purpose`.
+        """Returns the HMAC-SHA-256 of `value` in hexadecimal, under a key that is derived for `purpose`.
 
         Args:
             purpose: What the value is, so that hashes of different kinds never match.
             value: The secret.
         """
-        return hmac.new(self.subkey(purpose), value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        key = self._subkeys.get(purpose)
+        if key is None:
+            key = self._subkeys[purpose] = self.master.derive(purpose)
+        return hmac.new(key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def jwks(self) -> dict[str, list[dict[str, object]]]:
         """Returns the public keys that verify the platform's tokens (RFC 7517)."""
@@ -57,8 +50,8 @@ class KeyRing:
 
     @classmethod
     def generate(cls) -> Self:
-        """Returns a ring of fresh keys that are stored nowhere."""
-        return cls(secrets.token_bytes(MASTER_KEY_BYTES), _new_signing_pem())
+        """Returns fresh keys that are stored nowhere."""
+        return cls(MasterKey(secrets.token_bytes(KEY_BYTES)), _new_signing_pem())
 
     @classmethod
     def load(cls, data_dir: Path, master_key_file: Path | None = None) -> Self:
@@ -71,24 +64,22 @@ class KeyRing:
         Raises:
             KeyFileError: A file is missing, unreadable or damaged.
         """
-        master_path = master_key_file or data_dir / "keys" / "master.key"
+        path = data_dir / "keys" / "signing.pem"
         try:
-            master = base64.b64decode(_read(master_path).strip(), validate=True)
+            master = MasterKey.load(master_key_file or data_dir / "keys" / "master.key")
+            return cls(master, path.read_bytes())
+        except CryptoError as error:
+            raise KeyFileError(str(error)) from error
+        except OSError as error:
+            raise KeyFileError(f"The key file {path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
-            raise KeyFileError(f"{master_path} is not base64; restore it from a backup.") from error
-        if len(master) != MASTER_KEY_BYTES:
-            raise KeyFileError(f"{master_path} does not hold a key of 32 bytes; restore it from a backup.")
-        signing_path = data_dir / "keys" / "signing.pem"
-        try:
-            return cls(master, _read(signing_path))
-        except ValueError as error:
-            raise KeyFileError(f"{signing_path} is not a private key; restore it from a backup.") from error
+            raise KeyFileError(f"{path} is not a private key; restore it from a backup.") from error
 
 
-def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: int | None = None) -> KeyRing:
+def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: int | None = None) -> Keys:
     """Makes the key files that do not exist yet and returns the keys.
 
-    Two processes may call this at once: the first one's file wins.
+    Several processes may call this at once: the first one's file wins.
 
     Args:
         data_dir: Data directory.
@@ -99,16 +90,21 @@ def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: i
         KeyFileError: A file is damaged or cannot be made.
     """
     directory = data_dir / "keys"
+    made = [directory, directory / "signing.pem"]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if owner is not None:
-            os.chown(directory, owner, owner)
         if master_key_file is None:
-            _create(directory / "master.key", base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)) + b"\n", owner)
-        _create(directory / "signing.pem", _new_signing_pem(), owner)
+            MasterKey.load_or_create(directory / "master.key")
+            made.append(directory / "master.key")
+        _create(directory / "signing.pem", _new_signing_pem())
+        if owner is not None:
+            for path in made:
+                os.chown(path, owner, owner)
+    except CryptoError as error:
+        raise KeyFileError(str(error)) from error
     except OSError as error:
         raise KeyFileError(f"The keys in {directory} cannot be made: {error.strerror}.") from error
-    return KeyRing.load(data_dir, master_key_file)
+    return Keys.load(data_dir, master_key_file)
 
 
 def _new_signing_pem() -> bytes:
@@ -117,14 +113,7 @@ def _new_signing_pem() -> bytes:
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise KeyFileError(f"The key file {path} cannot be read: {error.strerror}.") from error
-
-
-def _create(path: Path, content: bytes, owner: int | None) -> None:
+def _create(path: Path, content: bytes) -> None:
     """Writes a new file completely or not at all; an existing one stays."""
     if path.exists():
         return
@@ -135,14 +124,9 @@ def _create(path: Path, content: bytes, owner: int | None) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            if owner is not None:
-                os.fchown(file.fileno(), owner, owner)
         try:
             os.link(temporary, path)  # Unlike a rename, a link never replaces what another process made meanwhile.
         except FileExistsError:
             return
-        directory = os.open(path.parent, os.O_RDONLY)
-        os.fsync(directory)
-        os.close(directory)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from nagaya.errors import NotAuthenticated
-from nagaya.identity.keys import KeyRing
+from nagaya.identity.keys import Keys
 
 TokenType = Literal["session", "device", "tenant", "server"]
 PLATFORM_AUDIENCE = "nagaya"
@@ -55,12 +55,12 @@ class Tokens:
     """Issues and verifies tokens of one installation.
 
     Args:
-        keys: The key ring.
+        keys: The keys.
         issuer: The public URL.
         now: The clock.
     """
 
-    def __init__(self, keys: KeyRing, issuer: str, now: Callable[[], dt.datetime]) -> None:
+    def __init__(self, keys: Keys, issuer: str, now: Callable[[], dt.datetime]) -> None:
         self._keys = keys
         self._key_set = KeySet([keys.signing])
         self._registry = _OnlyEdDSA()
