@@ -1,0 +1,104 @@
+"""Log files: size-based rotation and reading the last lines, safe in directories that belong to a tenant."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+TAIL_BYTES = 256 * 1024
+
+
+def _open_regular(name: str, flags: int, *, directory: int) -> int:
+    """Open a plain file below `directory` without following a link that its owner may have planted."""
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise OSError(f"{name} is not a plain file")
+    return descriptor
+
+
+def _open_directory(path: Path, below: Path) -> int:
+    """Open `path`, following no link in the part below `below`."""
+    descriptor = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in path.relative_to(below).parts:
+        try:
+            following = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = following
+    return descriptor
+
+
+def open_log(path: Path, limit: int) -> int:
+    """Open a log of ours for appending, after rotating it when it has grown beyond `limit` bytes."""
+    rotate(path, limit, below=path.parent)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def rotate(path: Path, limit: int, *, below: Path) -> bool:
+    """Copy a log beyond `limit` bytes to `<name>.1` and empty it; True when that was done.
+
+    Writers keep their descriptors (all append), so nobody has to reopen; lines written between the copy and the
+    truncation are lost. `below` is the innermost directory that only we can change. Never raises for a log that is absent.
+    """
+    try:
+        directory = _open_directory(path.parent, below)
+    except OSError:
+        return False
+    try:
+        source = _open_regular(path.name, os.O_RDWR, directory=directory)
+    except OSError:
+        return False
+    else:
+        try:
+            status = os.fstat(source)
+            if status.st_size <= limit:
+                return False
+            _copy(source, f"{path.name}.1", directory=directory, owner=status)
+            os.ftruncate(source, 0)
+            return True
+        finally:
+            os.close(source)
+    finally:
+        os.close(directory)
+
+
+def _copy(source: int, name: str, *, directory: int, owner: os.stat_result) -> None:
+    temporary = f".{name}.tmp"
+    try:
+        os.unlink(temporary, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    target = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+    )
+    try:
+        if os.geteuid() == 0:
+            os.fchown(target, owner.st_uid, owner.st_gid)
+        offset = 0
+        while sent := os.sendfile(target, source, offset, 1 << 20):
+            offset += sent
+    finally:
+        os.close(target)
+    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def tail(path: Path, lines: int, *, below: Path) -> list[str]:
+    """Return the last `lines` lines (at most 256 KiB) of a log; empty when there is none."""
+    try:
+        directory = _open_directory(path.parent, below)
+    except OSError:
+        return []
+    try:
+        descriptor = _open_regular(path.name, os.O_RDONLY, directory=directory)
+    except OSError:
+        return []
+    finally:
+        os.close(directory)
+    with os.fdopen(descriptor, "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - TAIL_BYTES))
+        text = stream.read().decode(errors="replace").splitlines()
+    return text[-lines:] if lines > 0 else []
