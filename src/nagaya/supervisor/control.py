@@ -1,0 +1,192 @@
+"""What the command line asks of the platform: start, stop, state, readiness."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
+from nagaya.runtime.local.logs import open_log, tail
+from nagaya.runtime.local.processes import ProcessIdentity
+from nagaya.supervisor import layout, main
+from nagaya.supervisor.errors import SetupError
+from nagaya.supervisor.record import SupervisorRecord, lock_is_held
+
+READY_TIMEOUT = 60.0
+STOP_TIMEOUT = 90.0
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One process of the platform."""
+
+    name: str
+    pid: int | None
+    restarts: int
+
+
+@dataclass(frozen=True)
+class PlatformStatus:
+    """Whether a data directory's platform runs, and where. `ready`: the gateway answers `/ready` with 200."""
+
+    state: Literal["stopped", "running", "stopping", "damaged"]
+    ready: bool = False
+    pid: int | None = None
+    public_url: str | None = None
+    detach: bool = False
+    processes: list[ProcessStatus] = field(default_factory=list)
+
+
+def status(data_dir: Path, run_dir: Path | None = None) -> PlatformStatus:
+    """Return what runs on `data_dir`. `damaged`: processes without a living supervisor.
+
+    Raises SetupError when the directory cannot be read.
+    """
+    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
+    try:
+        config = PlatformConfig.load(run_dir / "config.json")
+    except ConfigError:
+        return PlatformStatus("stopped")
+    except OSError as error:
+        raise SetupError(f"{run_dir} cannot be read by this user: {error.strerror}.") from error
+    record = SupervisorRecord.read(run_dir)
+    if record is None:
+        return PlatformStatus("stopped", public_url=config.public_url)
+    processes = [
+        ProcessStatus(name, item.identity.pid if item.identity and item.identity.alive() else None, item.restarts)
+        for name, item in record.services.items()
+    ]
+    alive = record.identity.alive()
+    if not alive and not any(process.pid for process in processes):
+        return PlatformStatus("stopped", public_url=config.public_url)
+    state: Literal["running", "stopping", "damaged"] = "damaged"
+    if alive:
+        state = "stopping" if record.state == "stopping" else "running"
+    return PlatformStatus(
+        state, is_ready(config), record.identity.pid if alive else None, config.public_url, config.detach, processes
+    )
+
+
+def is_ready(config: PlatformConfig, timeout: float = 2.0) -> bool:
+    """Tell whether the gateway answers `/ready` with 200."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - the meaning of the setting.
+    connection = http.client.HTTPConnection(host, config.port, timeout=timeout)
+    try:
+        connection.request("GET", "/ready", headers={"Host": urlsplit(config.public_url).netloc})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float = READY_TIMEOUT) -> int:
+    """Start the platform: in this process until it is stopped, or with `detach` in the background until it is ready.
+
+    Returns the exit code for the command line. Raises SetupError with a sentence when it cannot start, is already
+    running, or does not become ready within `timeout` seconds.
+    """
+    if detach is not None and detach != config.detach:
+        config = PlatformConfig(**{**vars(config), "detach": detach})
+    layout.prepare(config)
+    if lock_is_held(config.run_dir):
+        found = status(config.data_dir, config.run_dir)
+        raise SetupError(f"Nagaya already runs on {config.data_dir} (pid {found.pid}, {found.public_url}).")
+    _raise_file_limit()
+    if not config.detach:
+        return main.run(config)
+    config.save()
+    log = open_log(config.log_dir / "supervisor.log", config.log_bytes)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(log)
+    wait_ready(config, process, timeout)
+    process.returncode = 0  # It outlives us: nobody is to wait for it.
+    return 0
+
+
+def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, timeout: float) -> None:
+    """Wait until the platform answers. Raises SetupError with the last log line when it ends or stays silent."""
+    deadline = time.monotonic() + timeout
+    while not is_ready(config):
+        log = config.log_dir / "supervisor.log"
+        if process is not None and process.poll() is not None:
+            lines = tail(log, 20, below=log.parent)
+            spoken = [line.removeprefix("nagaya: ") for line in lines if line.startswith("nagaya: ")]
+            raise SetupError(spoken[-1] if spoken else f"Nagaya ended at once; see {log}.")
+        if time.monotonic() > deadline:
+            raise SetupError(f"Nagaya does not answer after {timeout:g} s; {_slowest(config)} See {config.log_dir}.")
+        time.sleep(0.1)
+
+
+def _slowest(config: PlatformConfig) -> str:
+    """Say which process seems to be at fault."""
+    record = SupervisorRecord.read(config.run_dir)
+    failing = [name for name, item in (record.services if record else {}).items() if item.restarts]
+    if not failing:
+        return "its processes run."
+    path = config.log_dir / f"{failing[0]}.log"
+    last = [line for line in tail(path, 20, below=path.parent) if line.strip()]
+    return f"{failing[0]} keeps ending ({last[-1] if last else 'its log is empty'})."
+
+
+def stop(data_dir: Path, timeout: float = STOP_TIMEOUT, run_dir: Path | None = None) -> bool:
+    """Stop the platform in order and wait for it; False when it did not run.
+
+    Raises SetupError when it still runs after `timeout` seconds or belongs to another user.
+    """
+    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
+    record = SupervisorRecord.read(run_dir)
+    if record is None:
+        return False
+    identities = [record.identity, *(item.identity for item in record.services.values() if item.identity)]
+    deadline = time.monotonic() + timeout
+    found = False
+    # The supervisor first. Processes without one are stopped directly, the keeper (with its tenants) last.
+    for identity in [identities[0], *reversed(identities[1:])]:
+        found = _terminate(identity, deadline) or found
+    if found:
+        SupervisorRecord.path(run_dir).unlink(missing_ok=True)
+    return found
+
+
+def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
+    """Send SIGTERM and wait for the end; False when it did not run. Raises SetupError."""
+    if not identity.alive():
+        return False
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(identity.pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise SetupError(f"Nagaya (pid {identity.pid}) has not stopped yet; see its logs or try again.")
+        except PermissionError as error:
+            raise SetupError("Nagaya runs as another user; stop it as that user.") from error
+        finally:
+            os.close(descriptor)
+    return True
+
+
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
