@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="swagger-ui" data-openapi-url="/api/openapi.json"></div>
-<noscript>This page needs JavaScript. The description itself: <a href="/api/openapi.json">/api/openapi.json</a></noscript>
+<noscript>This page needs JavaScript. Its contents: <a href="/api/openapi.json">/api/openapi.json</a></noscript>
 <script src="/assets/swagger/swagger-ui-bundle.js"></script>
 <script src="/assets/swagger/init.js"></script>
 </body>

@@ -140,6 +140,17 @@ async def interactive_user(principal: Annotated[Principal, Depends(current_user)
     return principal
 
 
+async def current_minter(principal: Annotated[Principal, Depends(current_principal)]) -> Principal:
+    """Returns a caller who may make API keys for machines: not a machine's key itself, or it could outlive itself.
+
+    Raises:
+        Forbidden: The credential is an API key or came out of one.
+    """
+    if principal.credential == "api_key":
+        raise Forbidden("API keys cannot make API keys; sign in as a person.")
+    return principal
+
+
 async def server_principal(request: Request, _scheme: Annotated[object, Depends(_server_scheme)] = None) -> Server:
     """Returns the tenant's server that makes the request.
 

@@ -86,10 +86,10 @@ def update(
 
     Args:
         work: The unit of work.
+        state: The application's state.
         owner: Whose.
         key: The key.
         changes: New values of `name`, `description` and `is_active`.
-        now: The current time.
 
     Raises:
         Conflict: The key is revoked.
@@ -99,7 +99,7 @@ def update(
     for field, value in changes.items():
         setattr(key, field, value)
     if changes.get("is_active") is False:
-        _end_sessions(work, owner, key, now)
+        _end_sessions(work, owner, key, state.now())
     _record(work, "api_key.update", owner, key, {"fields": sorted(changes)})
     return key
 

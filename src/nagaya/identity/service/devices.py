@@ -115,7 +115,18 @@ def poll(
     device = repository.device_by_hash(work.session, device_code=state.keys.keyed_hash("device-code", device_code))
     if device is None or device.client_id != client_id or device.status == "used":
         return OAuthFailure("invalid_grant", "The device code is unknown, was used, or belongs to another client.")
-    now = state.now()
+    refusal = _refusal(device, state.now())
+    if refusal is not None:
+        return refusal
+    user = repository.user(work.session, device.user_id) if device.user_id else None
+    if user is None or not user.is_active:
+        return OAuthFailure("access_denied", "The account that approved this is not active any more.")
+    device.status = "used"
+    return Granted(sessions.begin(work, state, user, "device", place, device_id=device.id), device)
+
+
+def _refusal(device: Device, now: dt.datetime) -> OAuthFailure | None:
+    """Returns the error of RFC 8628 section 3.5 that applies, or None if the device is approved."""
     waited = None if device.last_poll is None else (now - device.last_poll).total_seconds()
     device.last_poll = now
     if device.status == "denied":
@@ -127,12 +138,7 @@ def poll(
         return OAuthFailure("slow_down", f"Wait {device.interval} seconds between two requests.")
     if device.status == "pending":
         return OAuthFailure("authorization_pending", "Nobody has answered in the browser yet.")
-    assert device.user_id is not None
-    user = repository.user(work.session, device.user_id)
-    if user is None or not user.is_active:
-        return OAuthFailure("access_denied", "The account that approved this is not active any more.")
-    device.status = "used"
-    return Granted(sessions.begin(work, state, user, "device", place, device_id=device.id), device)
+    return None
 
 
 def by_user_code(work: UnitOfWork, state: AppState, user_code: str) -> Device:
@@ -169,8 +175,8 @@ def decide(
         state: The application's state.
         device: A pending authorization.
         principal: The person who answers.
-        approve: The answer.
         tenant_id: The tenant that the client is to connect to, which the person was found to be allowed to enter.
+        approve: The answer.
 
     Raises:
         Conflict: Somebody has answered meanwhile, or it has expired.
@@ -216,3 +222,16 @@ def remove(work: UnitOfWork, state: AppState, principal: Principal, device: Devi
     work.session.delete(device)
     if ended:
         principal_changed(work, principal.id)
+
+
+def rename(work: UnitOfWork, device: Device, hostname: str) -> Device:
+    """Gives a device another name.
+
+    Args:
+        work: The unit of work.
+        device: The device.
+        hostname: The name.
+    """
+    device.hostname = hostname
+    audit.record(work, "device.update", audit.Target("device", device.id, hostname))
+    return device

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 
 from anyio import to_thread
+from sqlalchemy.orm import Session as Db
 
 from nagaya import audit
 from nagaya.audit import repository as audit_repository
@@ -22,23 +23,30 @@ FAILED = "User name or password is wrong."
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
+    """Who a password may belong to; nothing, if nobody may sign in under that name.
+
+    Args:
+        user_id: The user.
+        password_hash: The stored hash.
+    """
+
     user_id: uuid.UUID | None
     password_hash: str | None
 
 
 async def sign_in(
-    state: AppState, origin: Origin, login: str, password: str, kind: CredentialKind, place: sessions.Place
+    state: AppState, origin: Origin, place: sessions.Place, *, login: str, password: str, kind: CredentialKind
 ) -> sessions.Issued:
     """Verifies a password and begins a session.
 
     Args:
         state: The application's state.
         origin: Where the request comes from, for the audit record.
+        place: From where.
         login: User name or email.
         password: The password.
         kind: `browser` or `password`.
-        place: From where.
 
     Raises:
         NotAuthenticated: Wrong, unknown or inactive; the message is the same for all.
@@ -48,7 +56,7 @@ async def sign_in(
     name = login[:200]
     async with state.passwords.slot():
         # Looked up, verified and recorded while holding the place, so that parallel attempts cannot pass uncounted.
-        candidate = await to_thread.run_sync(_candidate, state, name, place.address)
+        candidate = await to_thread.run_sync(candidate_of, state, name, place.address)
         if await state.passwords.verify(candidate.password_hash, password):
             assert candidate.user_id is not None
             user_id, old_hash = candidate.user_id, candidate.password_hash
@@ -64,20 +72,30 @@ async def sign_in(
             issued = await transact(state, origin, begin)
             if issued is not None:
                 return issued
-        await transact(state, origin, lambda work: _record_failure(work, candidate, name, place))
+        await transact(state, origin, lambda work: record_failure(work, candidate, name))
     raise NotAuthenticated(FAILED)
 
 
-def _candidate(state: AppState, login: str, address: str) -> _Candidate:
+def candidate_of(state: AppState, login: str, address: str) -> Candidate:
+    """Returns who may sign in under a name.
+
+    Args:
+        state: The application's state.
+        login: User name or email.
+        address: From where.
+
+    Raises:
+        TooManyRequests: Too many failures lately.
+    """
     with state.database.read() as db:
         _throttle(state, db, login, address)
         user = repository.user_by_login(db, login)
         if user is None or not user.is_active:
-            return _Candidate(None, None)
-        return _Candidate(user.id, user.password_hash)
+            return Candidate(None, None)
+        return Candidate(user.id, user.password_hash)
 
 
-def _throttle(state: AppState, db: repository.Db, login: str, address: str) -> None:
+def _throttle(state: AppState, db: Db, login: str, address: str) -> None:
     settings = state.settings
     since = state.now() - dt.timedelta(seconds=settings.login_window)
     here = audit_repository.count(db, ACTION, "denied", since, address=address, target_name=login)
@@ -89,6 +107,13 @@ def _throttle(state: AppState, db: repository.Db, login: str, address: str) -> N
         )
 
 
-def _record_failure(work: UnitOfWork, candidate: _Candidate, login: str, place: sessions.Place) -> None:
+def record_failure(work: UnitOfWork, candidate: Candidate, login: str) -> None:
+    """Records a wrong password, which also counts for throttling.
+
+    Args:
+        work: The unit of work.
+        candidate: Whose password it was not.
+        login: The name that was given.
+    """
     target = audit.Target("user", candidate.user_id or "", "".join(c for c in login if c.isprintable()))
     audit.record(work, ACTION, target, outcome="denied", reason="wrong password, unknown or inactive user")
