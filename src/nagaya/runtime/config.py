@@ -138,7 +138,8 @@ class PlatformConfig:
         return self.run_dir / f"{name}.sock"
 
     def save(self) -> None:
-        """Write `run/config.json`; the database URL, which may hold a password, goes to `api.json` (0600, the api's)."""
+        """Write `run/config.json`; the database URL, which may hold a password, goes to the api's own `api.json`."""
+        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = dataclasses.asdict(self)
         secret = {"database_url": values.pop("database_url")}
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}

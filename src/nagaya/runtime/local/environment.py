@@ -1,4 +1,4 @@
-"""The environment and the stamp of a tenant's process: a pure function of its spec, its secrets and the host's paths."""
+"""The environment and the stamp of a tenant's process: pure functions of its spec, its secrets and paths."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def build_environment(spec: TenantSpec, secrets: Secrets, *, directory: Path, ch
 
     ZenML ignores the encryption key of its secrets store unless the store's type is given as well, and loads
     every migration at each start unless `DISABLE_DATABASE_MIGRATION` (without ZenML's usual prefix) is set.
+    `ZENML_SERVER_ROOT_URL_PATH` is absent on purpose: the child takes the prefix from `NAGAYA_ROOT_PATH`.
     """
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -42,7 +43,6 @@ def build_environment(spec: TenantSpec, secrets: Secrets, *, directory: Path, ch
         "TMPDIR": str(directory / "tmp"),
         "MALLOC_ARENA_MAX": "2",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "ZENML_SERVER": "true",
         "ZENML_CONFIG_PATH": str(directory / "config"),
         "ZENML_LOCAL_STORES_PATH": str(directory / "config" / "stores"),
@@ -57,8 +57,8 @@ def build_environment(spec: TenantSpec, secrets: Secrets, *, directory: Path, ch
         "ZENML_SERVER_AUTO_ACTIVATE": "false",
         "ZENML_SERVER_JWT_SECRET_KEY": secrets.jwt,
         "ZENML_SERVER_SERVER_URL": spec.server_url,
-        "ZENML_SERVER_ROOT_URL_PATH": spec.root_path,
-        "ZENML_SERVER_SERVER_NAME": spec.tenant,
+        "ZENML_SERVER_CORS_ALLOW_ORIGINS": spec.public_url,
+        "ZENML_SERVER_MAX_REQUEST_BODY_SIZE_IN_BYTES": str(spec.max_body_bytes),
         "ZENML_SERVER_PRO_API_URL": spec.api_url,
         "ZENML_SERVER_PRO_DASHBOARD_URL": spec.dashboard_url,
         "ZENML_SERVER_PRO_OAUTH2_CLIENT_SECRET": secrets.client,
@@ -76,11 +76,10 @@ def build_environment(spec: TenantSpec, secrets: Secrets, *, directory: Path, ch
         "NAGAYA_ROOT_PATH": spec.root_path,
         "NAGAYA_CHANNEL_SOCKET": str(channel),
         "NAGAYA_CHANNEL_TOKEN": secrets.channel,
-        "NAGAYA_POLICY_MAX_AGE": f"{spec.policy_max_age:g}",
+        "NAGAYA_POLICY_MAX_AGE": str(int(spec.policy_max_age)),
         "NAGAYA_SYSTEM_USER_ID": spec.system_user_id,
         "NAGAYA_OUTBOX": str(directory / "outbox.db"),
         "NAGAYA_MAX_IN_FLIGHT": str(spec.max_in_flight),
-        "NAGAYA_MAX_BODY_BYTES": str(spec.max_body_bytes),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 TAIL_BYTES = 256 * 1024
@@ -41,7 +42,7 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
     """Copy a log beyond `limit` bytes to `<name>.1` and empty it; True when that was done.
 
     Writers keep their descriptors (all append), so nobody has to reopen; lines written between the copy and the
-    truncation are lost. `below` is the innermost directory that only we can change. Never raises for a log that is absent.
+    truncation are lost. `below` is the innermost directory that only we can change. An absent log is no error.
     """
     try:
         directory = _open_directory(path.parent, below)
@@ -67,10 +68,8 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
 
 def _copy(source: int, name: str, *, directory: int, owner: os.stat_result) -> None:
     temporary = f".{name}.tmp"
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=directory)
-    except FileNotFoundError:
-        pass
     target = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
     )

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,10 +33,13 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "cannot become the reaper of orphaned processes")
 
 
-def _forbid_new_privileges() -> None:
-    """Run in the child before exec: set-user-id programs give it nothing from here on."""
-    if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+def _in_child(*, restricted: bool, die_with_parent: bool) -> None:
+    """Run in a child before exec. Restricted: set-user-id programs give it nothing from here on."""
+    if restricted and _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot forbid new privileges")
+    # Set after the change of user, which would clear it (prctl(2)).
+    if die_with_parent and _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot be tied to the parent")
 
 
 def _stat(pid: int) -> tuple[str, list[str]] | None:
@@ -57,6 +61,12 @@ def process_name(pid: int) -> str | None:
     """Return the name that the process gave itself (at most 15 characters)."""
     stat = _stat(pid)
     return None if stat is None else stat[0]
+
+
+def parent(pid: int) -> int | None:
+    """Return the parent's pid."""
+    stat = _stat(pid)
+    return None if stat is None else int(stat[1][1])
 
 
 def command_line(pid: int) -> list[str]:
@@ -137,11 +147,11 @@ class Watched:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._descriptor, number)
 
-    async def stop(self, timeout: float) -> bool:
-        """Send SIGTERM, after `timeout` seconds SIGKILL, and wait for the end; True when SIGTERM was enough."""
+    async def stop(self, grace: float) -> bool:
+        """Send SIGTERM, after `grace` seconds SIGKILL, and wait for the end; True when SIGTERM was enough."""
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.exited.wait(), timeout)
+            await asyncio.wait_for(self.exited.wait(), grace)
             return True
         self.signal(signal.SIGKILL)
         await self.exited.wait()
@@ -200,10 +210,12 @@ class Reaper:
         pass_fds: Sequence[int] = (),
         user: int | None = None,
         cwd: Path | None = None,
+        die_with_parent: bool = False,
     ) -> Watched:
         """Start a child in a session of its own; `output` receives stderr (and stdout unless given).
 
-        `user` is the user and group id to become, for good and without supplementary groups.
+        `user` is the user and group id to become, for good and without supplementary groups. With
+        `die_with_parent` it gets SIGTERM when this process dies.
         Raises OSError when it cannot be started.
         """
         child = subprocess.Popen(
@@ -219,13 +231,30 @@ class Reaper:
             group=user,
             extra_groups=None if user is None else [],
             umask=0o077,
-            preexec_fn=None if user is None else _forbid_new_privileges,
+            # Safe: the processes that start children here have no other thread that could hold a lock.
+            preexec_fn=partial(_in_child, restricted=user is not None, die_with_parent=die_with_parent)  # noqa: PLW1509
+            if user is not None or die_with_parent
+            else None,
         )
         self._children[child.pid] = child
         # The child cannot vanish before it is reaped, so its identity is exact even when it has already ended.
         stat = _stat(child.pid)
         start = int(stat[1][19]) if stat else 0
         return Watched(ProcessIdentity(child.pid, start, boot_id()), os.pidfd_open(child.pid))
+
+
+def kill_and_wait(pids: set[int], timeout: float = 10.0) -> None:
+    """Kill processes at once and wait (seconds, blocking) until they are gone."""
+    descriptors = {}
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            descriptors[pid] = os.pidfd_open(pid)
+            signal.pidfd_send_signal(descriptors[pid], signal.SIGKILL)
+    deadline = time.monotonic() + timeout
+    for pid, descriptor in descriptors.items():
+        while start_time(pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.close(descriptor)
 
 
 def describe_exit(code: int | None) -> str:

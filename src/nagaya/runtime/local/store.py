@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -115,11 +113,6 @@ class Store:
 
     def records(self) -> Iterator[TenantRecord]:
         """Yield every record on disk."""
-        for entry in sorted(os.listdir(self.directory)):
+        for entry in sorted(item.name for item in self.directory.iterdir()):
             with suppress(ValueError):
                 yield self.record(entry)
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON that is equal for equal values, for comparisons."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,476 @@
+"""One tenant's state machine: wake, sleep, crash, stop, removal; at most one process at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nagaya.runtime.files import StateFileError
+from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
+from nagaya.runtime.local import logs
+from nagaya.runtime.local.backoff import Backoff
+from nagaya.runtime.local.host import Host
+from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit
+from nagaya.runtime.local.spawn import Child, SpawnError
+from nagaya.runtime.local.store import TenantRecord
+
+logger = logging.getLogger(__name__)
+
+REASON_LINES = 5
+
+
+class Tenant:
+    """A tenant as the keeper sees it. Every change of state is on disk before anybody hears of it."""
+
+    def __init__(self, record: TenantRecord, host: Host) -> None:
+        self.record, self.host, self.id = record, host, record.id
+        self.spec: TenantSpec | None = None
+        self.state = "stopped"
+        self.reason: str | None = None
+        self.restarts = 0
+        self.generation = 0
+        self.process: Watched | None = None
+        self.listener: socket.socket | None = None
+        self.timings: dict[str, float] = {}
+        self.info: dict[str, Any] | None = None
+        self.policy_version: int | None = None
+        self.in_flight = 0
+        self.last_activity = time.time()
+        self._failed_at = 0.0
+        self._started_spec: TenantSpec | None = None
+        self._lock = asyncio.Lock()
+        self._waking: asyncio.Task[dict[str, Any]] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._unblocked = asyncio.Event()
+        config = host.config
+        self._backoff = Backoff(
+            base=config.backoff_seconds,
+            limit=config.backoff_limit,
+            failures=config.failure_limit,
+            window=config.failure_window,
+            now=host.clock,
+        )
+
+    # What it is -----------------------------------------------------------------------------------------------
+
+    def describe(self) -> TenantState:
+        """Return the state as the protocol shows it."""
+        spec = self.spec
+        listening = self.state in ("asleep", "starting", "awake", "stopping") and self.generation > 0
+        return TenantState(
+            id=self.id,
+            organization=spec.organization if spec else "",
+            tenant=spec.tenant if spec else "",
+            engine=spec.engine if spec else "",
+            generation=spec.generation if spec else -1,
+            state=self.state,
+            socket=str(self.host.socket_path(self.id, self.generation)) if listening else None,
+            pid=self.process.pid if self.process else None,
+            reason=self.reason,
+            restarts=self.restarts,
+            last_activity=self.last_activity,
+            policy_version=self.policy_version,
+            timings=self.timings,
+        )
+
+    def route(self) -> dict[str, Any]:
+        """Return the event that tells subscribers about this tenant."""
+        return {"event": "route", **self.describe().to_json(), "info": self.info}
+
+    @property
+    def desired(self) -> str:
+        """What the api wants: `running`, `stopped` or `deleted`."""
+        return self.spec.desired if self.spec else "stopped"
+
+    def _set(self, state: str, reason: str | None = None) -> None:
+        self.state, self.reason = state, reason
+        self._save()
+        self.host.publish(self.route())
+
+    def _save(self) -> None:
+        identity = self.process.identity.to_json() if self.process else None
+        self.record.write_state(
+            {
+                "state": self.state,
+                "reason": self.reason,
+                "process": identity,
+                "socket_generation": self.generation,
+                "restarts": self.restarts,
+                "timings": self.timings,
+            }
+        )
+
+    # The socket -----------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        """Hold a listening socket; a connection that arrives while it sleeps wakes the tenant."""
+        if self.listener is None:
+            self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
+            self.generation += 1
+            self.listener = self.host.listen(self.id, self.generation)
+
+    def _unbind(self) -> None:
+        self._unwatch_socket()
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
+        self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
+
+    def _watch_socket(self) -> None:
+        if self.listener is not None:
+            asyncio.get_running_loop().add_reader(self.listener.fileno(), self._knocked)
+
+    def _unwatch_socket(self) -> None:
+        if self.listener is not None:
+            asyncio.get_running_loop().remove_reader(self.listener.fileno())
+
+    def _knocked(self) -> None:
+        self._unwatch_socket()
+        self.wake_soon()
+
+    def _rest(self, reason: str | None = None) -> None:
+        """Settle without a process in the state that fits what is wanted."""
+        if self.desired == "running":
+            self._bind()
+            self._set("asleep", reason)
+            self._watch_socket()
+        else:
+            self._unbind()
+            self._set("deleted" if self.desired == "deleted" else "stopped", reason)
+
+    # Waking ---------------------------------------------------------------------------------------------------
+
+    def _refuse(self) -> None:
+        """Raise RuntimeFailure when this tenant may not be started now."""
+        if self.spec is None:
+            raise RuntimeFailure("unknown", "There is no such tenant.")
+        if self.desired == "deleted":
+            raise RuntimeFailure("deleted", "This tenant was deleted.")
+        if self.desired == "stopped":
+            raise RuntimeFailure("deactivated", "This tenant is deactivated.")
+        if self.state == "failed" and self.host.clock() - self._failed_at < self.host.config.failed_retry:
+            raise RuntimeFailure("failed", f"This tenant does not start: {self.reason}")
+
+    async def wake(self) -> dict[str, Any]:
+        """Return `{"socket", "pid", "timings"}` once the tenant answers; many callers cause one start.
+
+        Raises RuntimeFailure with a code of the protocol.
+        """
+        self._refuse()
+        if self.state == "awake" and self.process is not None:
+            return self._address()
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._wake(), name=f"wake-{self.id}")
+        waking = self._waking
+        try:
+            return await asyncio.shield(waking)
+        except asyncio.CancelledError:
+            if not waking.cancelled():
+                raise
+            self._refuse()
+            raise RuntimeFailure("failed", "The start was interrupted; try again.") from None
+
+    def wake_soon(self) -> None:
+        """Wake without waiting for it."""
+        task = asyncio.create_task(self._wake_quietly())
+        _background.add(task)
+        task.add_done_callback(_background.discard)
+
+    async def _wake_quietly(self) -> None:
+        try:
+            await self.wake()
+        except RuntimeFailure as error:
+            logger.info("tenant %s was not woken: %s", self.id, error)
+            if self.state == "asleep" and error.code == "busy":
+                self._watch_socket()
+
+    def _address(self) -> dict[str, Any]:
+        path = self.host.socket_path(self.id, self.generation)
+        return {"socket": str(path), "pid": self.process.pid if self.process else 0, "timings": self.timings}
+
+    async def _wake(self) -> dict[str, Any]:
+        began = self.host.clock()
+        while (delay := self._backoff.delay) > 0:
+            self._unblocked.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._unblocked.wait(), delay)
+        async with self.host.limiter.slot(), self._lock:
+            self._refuse()
+            if self.state == "awake" and self.process is not None:
+                return self._address()
+            await self._start(began)
+            return self._address()
+
+    async def _start(self, began: float) -> None:
+        assert self.spec is not None
+        spec = self.spec
+        try:
+            self._bind()
+            self._unwatch_socket()
+            self._set("starting")  # On disk before the fork: whoever finds it looks for a process without record.
+            prepared = self.host.clock()
+            message = self.host.prepare(spec, self.policy_version)
+            assert self.listener is not None
+            phases = {"queue": prepared - began, "prepare": self.host.clock() - prepared}
+            child = await self.host.spawner.spawn(spec.engine, message, self.listener, self.record.policy_path)
+            self.process = child.process
+            self._save()
+            await self._become_ready(child, began, phases)
+            self._started_spec = spec
+        except BaseException as error:
+            await self._start_failed(error)
+            raise
+
+    async def _become_ready(self, child: Child, began: float, phases: dict[str, float]) -> None:
+        waiting = self.host.clock()
+        try:
+            answer = await child.answer(self.host.config.ready_timeout)
+        except TimeoutError:
+            limit = self.host.config.ready_timeout
+            raise RuntimeFailure("timeout", f"The tenant did not answer within {limit:g} s.") from None
+        if answer is None:
+            await child.process.exited.wait()
+            raise SpawnError(self._ending(child.process))
+        if answer.get("ready") is not True:
+            raise SpawnError(str(answer.get("reason", "it gave no reason")))
+        now = self.host.clock()
+        phases |= {"ready": now - waiting, "total": now - began}
+        inner = {f"child.{name}": value for name, value in answer.get("timings", {}).items()}
+        self.timings = {name: round(value * 1000, 2) for name, value in phases.items()} | child.timings | inner
+        if isinstance(answer.get("info"), dict) and answer["info"] != self.info:
+            self.info = answer["info"]
+            self.record.write_info(answer["info"])
+        self.in_flight, self.last_activity = 0, time.time()
+        self._watch_process(child.process)
+        self._set("awake")
+        logger.info("tenant %s awake, pid %d, %s", self.id, child.process.pid, self.timings)
+
+    async def _start_failed(self, error: BaseException) -> None:
+        """Leave no process and settle; the caller raises the error again as one of the protocol's."""
+        if self.process is not None:
+            await self.process.stop(0.0)
+            self.process = None
+        if isinstance(error, asyncio.CancelledError):
+            self._rest()
+            return
+        self._failure(f"{error}")
+        if not isinstance(error, RuntimeFailure):
+            logger.warning("tenant %s did not start: %s", self.id, error)
+            raise RuntimeFailure("failed", f"The tenant did not start: {error}") from error
+
+    def _failure(self, reason: str) -> None:
+        """Count a failure and settle as asleep (to be tried again) or failed."""
+        if self._backoff.failed():
+            self._failed_at = self.host.clock()
+            self._unbind()
+            self._set("failed", f"{reason} ({self._backoff.count} failures; `restart` tries again)")
+            return
+        self._rest(reason)
+        if self.spec is not None and self.desired == "running" and not self.spec.hibernate:
+            self.wake_soon()
+
+    def _ending(self, process: Watched) -> str:
+        ending = describe_exit(self.host.pool.exit_code(process.pid))
+        lines = [line for line in self.read_log(50) if line.strip()][-REASON_LINES:]
+        return f"its process {ending}" + (": " + " | ".join(lines) if lines else "")
+
+    # Living and dying -----------------------------------------------------------------------------------------
+
+    def _watch_process(self, process: Watched) -> None:
+        self._watcher = asyncio.create_task(self._await_exit(process), name=f"watch-{self.id}")
+
+    async def _await_exit(self, process: Watched) -> None:
+        await process.exited.wait()
+        await asyncio.sleep(0)  # The zygote's message about the exit may be queued right behind.
+        async with self._lock:
+            if self.process is not process:
+                return
+            self.process = None
+            self.restarts += 1
+            reason = self._ending(process)
+            logger.error("tenant %s: %s", self.id, reason)
+            self._failure(reason)
+        if self.state == "asleep":
+            self.wake_soon()
+
+    async def _stop_process(self) -> None:
+        """Stop the process in order; the lock is held."""
+        if self.process is None:
+            return
+        process = self.process
+        self._set("stopping")
+        in_time = await process.stop(self.host.config.stop_timeout)
+        if not in_time:
+            logger.warning("tenant %s had to be killed after %g s", self.id, self.host.config.stop_timeout)
+        self.process = None
+        self.in_flight = 0
+
+    async def stop(self) -> None:
+        """Interrupt a start, stop the process and settle in the wanted state."""
+        if self._waking is not None and not self._waking.done():
+            self._waking.cancel()
+            await asyncio.wait([self._waking])
+        async with self._lock:
+            await self._stop_process()
+            if self.state != "failed" or self.desired != "running":
+                self._rest()
+
+    async def sleep_if_idle(self, idle_for: float) -> bool:
+        """Stop the process unless it was used within the last `idle_for` seconds; True when it sleeps."""
+        async with self._lock:
+            if self.state != "awake" or self.in_flight or time.time() - self.last_activity < idle_for:
+                return False
+            await self._stop_process()
+            self._rest()
+            return True
+
+    async def restart(self) -> None:
+        """Stop and start, and forget failures."""
+        self.reset()
+        await self.stop()
+        self._refuse()
+        await self.wake()
+
+    def reset(self) -> None:
+        """Forget failures; a start that waits for its turn goes on at once."""
+        self._backoff.reset()
+        self._unblocked.set()
+        if self.state == "failed":
+            self._rest()
+
+    # What the api wants ---------------------------------------------------------------------------------------
+
+    async def apply(self, spec: TenantSpec) -> None:
+        """Store a spec and act on it; an older generation is ignored."""
+        if self.spec is not None and spec.generation < self.spec.generation:
+            return
+        changed = self.spec != spec
+        if changed:
+            self.record.create()
+            self.record.write_spec(spec)
+            self.spec = spec
+        self.reset()
+        await self.host.pool.ensure(spec.engine)
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        """Drive towards the stored spec; called again it does nothing more."""
+        assert self.spec is not None
+        if self.desired != "running":
+            if self.process is not None or self.state not in ("stopped", "deleted"):
+                await self.stop()
+            elif self.state != self.desired:
+                self._rest()
+            return
+        if self.process is not None and self._started_spec is not None:
+            if self._started_spec.needs_new_process(self.spec):
+                await self.stop()
+                self.wake_soon()
+            else:
+                self.host.publish(self.route())
+        elif self.state in ("stopped", "deleted"):
+            self._rest()
+        if not self.spec.hibernate and self.state == "asleep" and self.policy_version is not None:
+            self.wake_soon()
+
+    async def set_policy(self, policy: dict[str, Any]) -> None:
+        """Store a policy document; an older version is ignored. Raises ValueError when it has no version."""
+        version = policy.get("version")
+        if not isinstance(version, int):
+            raise ValueError("the policy document has no version number")  # noqa: TRY004 - bad input, not a bug.
+        if self.policy_version is not None and version < self.policy_version:
+            return
+        self.record.create()
+        self.record.write_policy(policy)
+        first = self.policy_version is None
+        self.policy_version = version
+        if first and self.spec is not None:
+            await self._reconcile()
+
+    async def purge(self) -> None:
+        """Remove everything of this tenant; may be repeated after a crash."""
+        self.record.mark_purge()
+        if self.spec is not None:
+            self.spec = TenantSpec.from_json(self.spec.to_json() | {"desired": "deleted"})
+        await self.stop()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        directory = self.host.tenant_dir(self.id)
+        if directory.exists():
+            await asyncio.to_thread(shutil.rmtree, directory)
+        self.host.uids.release(self.id)
+        self.record.remove()
+        self.host.publish({"event": "gone", "id": self.id})
+
+    def read_log(self, lines: int) -> list[str]:
+        """Return the last lines of the tenant's log."""
+        return logs.tail(self._log_path(), lines, below=self.host.config.data_dir / "tenants")
+
+    def rotate_log(self) -> None:
+        """Rotate the tenant's log when it has grown too long."""
+        logs.rotate(self._log_path(), self.host.config.log_bytes, below=self.host.config.data_dir / "tenants")
+
+    def _log_path(self) -> Path:
+        return self.host.tenant_dir(self.id) / "log" / "tenant.log"
+
+    # After a keeper's restart ---------------------------------------------------------------------------------
+
+    def load(self) -> Watched | None:
+        """Read the record of an earlier keeper and return the process that can be adopted, if any.
+
+        A tenant whose record is damaged is kept and shown as failed: its data is untouched, the api sends a new spec.
+        """
+        try:
+            self.spec = self.record.read_spec()
+        except StateFileError as error:
+            self.state, self.reason, self._failed_at = "failed", str(error), self.host.clock()
+            return None
+        self.policy_version = self.record.policy_version()
+        self.info = self.record.read_info()
+        stored = self.record.read_state()
+        self.generation = int(stored.get("socket_generation", 0))
+        self.restarts = int(stored.get("restarts", 0))
+        self.timings = dict(stored.get("timings") or {})
+        self.state, self.reason = str(stored.get("state", "stopped")), stored.get("reason")
+        identity = ProcessIdentity.from_json(stored.get("process"))
+        if identity is not None and identity.boot != boot_id() and self.state in ("awake", "starting", "stopping"):
+            self.state = "asleep"  # The machine was restarted: tenants come back when somebody needs them.
+        return Watched.open(identity) if identity is not None else None
+
+    async def adopt(self, process: Watched | None) -> None:
+        """Go on from what the record and the living process say."""
+        was, self._started_spec = self.state, self.spec
+        if process is not None and was == "awake" and self.desired == "running":
+            self.process = process
+            self._watch_process(process)
+            self._set("awake")
+            return
+        if process is not None:
+            # It was starting (its pipe is lost) or stopping: it ends, and a new one is started when needed.
+            self.process = process
+            async with self._lock:
+                await self._stop_process()
+        if was == "failed" and self.desired == "running":
+            self._failed_at = self.host.clock()
+            self._unbind()
+            self._set("failed", self.reason)
+            return
+        self._rest(self.reason if was == "asleep" else None)
+        wanted = self.spec is not None and self.desired == "running"
+        if wanted and (was in ("awake", "starting") or not self.spec.hibernate):  # type: ignore[union-attr]
+            self.wake_soon()
+
+    def release(self) -> None:
+        """Let go of descriptors when the keeper ends."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._unbind()
+
+
+_background: set[asyncio.Task[None]] = set()

@@ -1,0 +1,139 @@
+"""The supervisor process: binds the sockets, starts keeper, api and gateway, restarts them, stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from nagaya.runtime.config import ConfigError, PlatformConfig
+from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, become_subreaper
+from nagaya.supervisor import layout, view
+from nagaya.supervisor.errors import SetupError
+from nagaya.supervisor.processes import Service, service_specs
+from nagaya.supervisor.record import ServiceRecord, SupervisorRecord, take_lock
+from nagaya.supervisor.sockets import UNIX_SOCKETS, bind_all, inherited_sockets
+
+logger = logging.getLogger(__name__)
+
+ROTATE_SECONDS = 60.0
+STOP_ORDER = ("gateway", "api", "keeper")
+ALREADY_RUNNING = 3
+
+
+class Supervisor:
+    """All processes of one platform."""
+
+    def __init__(self, config: PlatformConfig, sockets: dict[str, socket.socket]) -> None:
+        self.config = config
+        self.reaper = Reaper()
+        identity = ProcessIdentity.of(os.getpid())
+        assert identity is not None
+        self.record = SupervisorRecord(identity)
+        self.services = {
+            spec.name: Service(spec, config, sockets, self.reaper, self.save) for spec in service_specs(config)
+        }
+
+    def save(self) -> None:
+        """Record the processes, so that another supervisor can adopt them."""
+        self.record.services = {
+            name: ServiceRecord(service.identity, service.restarts) for name, service in self.services.items()
+        }
+        try:
+            self.record.write(self.config)
+        except OSError:
+            logger.exception("the processes cannot be recorded")
+
+    async def start(self, earlier: SupervisorRecord | None, *, adopt: bool) -> None:
+        """Adopt the processes of an earlier supervisor, or end them, and start what is missing."""
+        become_subreaper()
+        self.reaper.install()
+        found = earlier.services if earlier is not None else {}
+        if not adopt:
+            await self._end_leftovers(found)
+        for name, service in self.services.items():
+            known = found.get(name)
+            service.run(known.identity if adopt and known else None, known.restarts if adopt and known else 0)
+        self.save()
+
+    async def _end_leftovers(self, found: dict[str, ServiceRecord]) -> None:
+        """End processes that serve sockets which nobody can reach any more; tenants go on and are adopted."""
+        for name, known in found.items():
+            process = Watched.open(known.identity) if known.identity else None
+            if process is not None:
+                logger.warning("ending the %s of an earlier run, pid %d", name, process.pid)
+                # The keeper is killed because an orderly stop would take the tenants with it.
+                await process.stop(0.0 if name == "keeper" else 5.0)
+
+    async def rotate_logs(self) -> None:
+        """Keep the logs small, for ever."""
+        while True:
+            await asyncio.sleep(ROTATE_SECONDS)
+            for service in self.services.values():
+                service.rotate_log()
+
+    async def stop(self) -> None:
+        """Stop everything in order: no new requests, then the api, then the tenants."""
+        self.record.state = "stopping"
+        self.save()
+        for name in STOP_ORDER:
+            await self.services[name].stop()
+            self.save()
+        for name in (*UNIX_SOCKETS, "supervisor"):
+            path = self.config.run_dir / ("supervisor.json" if name == "supervisor" else f"{name}.sock")
+            path.unlink(missing_ok=True)
+
+
+async def supervise(config: PlatformConfig, sockets: dict[str, socket.socket], *, adopt: bool) -> None:
+    """Run until SIGTERM or SIGINT."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ended.set)
+    supervisor = Supervisor(config, sockets)
+    await supervisor.start(SupervisorRecord.read(config.run_dir), adopt=adopt)
+    rotating = asyncio.create_task(supervisor.rotate_logs())
+    await ended.wait()
+    rotating.cancel()
+    logger.info("stopping")
+    await supervisor.stop()
+
+
+def run(config: PlatformConfig) -> int:
+    """Supervise the platform in this process and return its exit code.
+
+    Raises SetupError when it cannot start.
+    """
+    os.umask(0o077)
+    layout.prepare(config)
+    lock = take_lock(config.run_dir)
+    if lock is None:
+        print(f"nagaya: The platform of {config.data_dir} is already running.", file=sys.stderr)  # noqa: T201
+        return ALREADY_RUNNING
+    try:
+        view.enter(config)
+        os.chdir("/")
+        sockets = inherited_sockets()
+        adopt = "keeper" in sockets
+        config.save()
+        asyncio.run(supervise(config, sockets if adopt else bind_all(config), adopt=adopt))
+    finally:
+        os.close(lock)
+    return 0
+
+
+def main() -> None:
+    """Entry point: `python -m nagaya.supervisor.main <config.json>`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        sys.exit(run(PlatformConfig.load(Path(sys.argv[1]))))
+    except (SetupError, ConfigError) as error:
+        sys.exit(f"nagaya: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""`run/supervisor.json` and the lock beside it: who supervises this data directory, and which processes it started."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nagaya
+from nagaya.runtime.config import PlatformConfig
+from nagaya.runtime.files import StateFileError, read_json, write_json
+from nagaya.runtime.local.processes import ProcessIdentity
+
+
+@dataclass
+class ServiceRecord:
+    """One process of the platform as last seen by a supervisor."""
+
+    identity: ProcessIdentity | None
+    restarts: int = 0
+
+
+@dataclass
+class SupervisorRecord:
+    """What a supervisor writes about itself. `state` is `running` or `stopping`."""
+
+    identity: ProcessIdentity
+    state: str = "running"
+    services: dict[str, ServiceRecord] = field(default_factory=dict)
+
+    @staticmethod
+    def path(run_dir: Path) -> Path:
+        """Where the record lies."""
+        return run_dir / "supervisor.json"
+
+    @classmethod
+    def read(cls, run_dir: Path) -> SupervisorRecord | None:
+        """Return the last supervisor's record; None when there is none that can be read."""
+        with suppress(StateFileError, KeyError, TypeError):
+            value = read_json(cls.path(run_dir))
+            identity = ProcessIdentity.from_json(value) if value is not None else None
+            if value is not None and identity is not None:
+                services = {
+                    name: ServiceRecord(ProcessIdentity.from_json(item["process"]), int(item["restarts"]))
+                    for name, item in value["processes"].items()
+                }
+                return cls(identity, str(value["state"]), services)
+        return None
+
+    def write(self, config: PlatformConfig) -> None:
+        """Store the record."""
+        processes: dict[str, Any] = {
+            name: {"process": item.identity.to_json() if item.identity else None, "restarts": item.restarts}
+            for name, item in self.services.items()
+        }
+        value = {
+            **self.identity.to_json(),
+            "state": self.state,
+            "version": nagaya.__version__,
+            "data_dir": str(config.data_dir),
+            "public_url": config.public_url,
+            "detach": config.detach,
+            "processes": processes,
+        }
+        write_json(self.path(config.run_dir), value, mode=0o644)
+
+
+def take_lock(run_dir: Path) -> int | None:
+    """Return a descriptor that holds the platform's lock until it is closed; None when another process holds it."""
+    descriptor = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def lock_is_held(run_dir: Path) -> bool:
+    """Tell whether a supervisor runs on this directory."""
+    if not (run_dir / "supervisor.lock").exists():
+        return False
+    descriptor = take_lock(run_dir)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
