@@ -1,0 +1,73 @@
+"""The tenant's OpenAPI document as bytes: built once (5.5 s of work), then only its URL prefix is filled in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+# Neither can occur in a document otherwise; both are replaced in `render`.
+_SERVER = "@nagaya-server@"
+_PREFIX = "@nagaya-prefix@"
+
+_lock = threading.Lock()
+_document: bytes | None = None
+
+
+def prebuilt() -> bytes | None:
+    """Returns the document with placeholders if it was already built (always so in a fork), else None."""
+    return _document
+
+
+def render(prefix: str) -> bytes:
+    """Returns the document for a tenant below `prefix`, building it first if that was not done.
+
+    Building blocks for seconds: on an event loop use `document` instead.
+
+    Args:
+        prefix: URL prefix without trailing slash, or empty.
+    """
+    template = build()
+    escaped = json.dumps(prefix)[1:-1].encode()
+    return template.replace(_SERVER.encode(), escaped or b"/").replace(_PREFIX.encode(), escaped)
+
+
+async def document(prefix: str) -> bytes:
+    """Returns `render(prefix)`; the first use in a plainly started process builds in a thread."""
+    if _document is None:
+        return await asyncio.to_thread(render, prefix)
+    return render(prefix)
+
+
+def build() -> bytes:
+    """Builds the document with placeholders, once, and returns it."""
+    global _document  # noqa: PLW0603 - one per process, like the application that it describes
+    with _lock:
+        if _document is None:
+            _document = _build()
+        return _document
+
+
+def _build() -> bytes:
+    from zenml.zen_server.zen_server_api import app  # noqa: PLC0415 - seconds of import, only in an engine
+
+    described: dict[str, Any] = dict(app.openapi())
+    # The application keeps the dictionary, some ten megabytes of small objects, for a route that the guard answers.
+    app.openapi_schema = None
+    described["servers"] = [{"url": _SERVER}]
+    components = dict(described.get("components", {}))
+    components["securitySchemes"] = {
+        name: _with_prefix(scheme) for name, scheme in components.get("securitySchemes", {}).items()
+    }
+    described["components"] = components
+    return json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with_prefix(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _PREFIX + value if key == "tokenUrl" and isinstance(value, str) else _with_prefix(value)
+        for key, value in node.items()
+    }
