@@ -7,10 +7,7 @@ import binascii
 import hashlib
 import os
 import secrets
-<<<<<<< HEAD
-=======
 from contextlib import suppress
->>>>>>> tenants
 from pathlib import Path
 from typing import Self
 
@@ -79,15 +76,8 @@ class MasterKey:
                     stream.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
                     stream.flush()
                     os.fsync(stream.fileno())
-<<<<<<< HEAD
-                try:
-                    os.link(temporary, path)  # Unlike a rename this never replaces a key that another one made.
-                except FileExistsError:
-                    pass
-=======
                 with suppress(FileExistsError):  # Unlike a rename a link never replaces a key that another one made.
                     os.link(temporary, path)
->>>>>>> tenants
             finally:
                 temporary.unlink()
         return cls.load(path)

@@ -151,6 +151,15 @@ async def current_minter(principal: Annotated[Principal, Depends(current_princip
     return principal
 
 
+async def minting_user(principal: Annotated[Principal, Depends(current_minter)]) -> Principal:
+    """Returns a person who may make personal API keys.
+
+    Raises:
+        Forbidden: The credential came out of an API key, or the caller is a service account.
+    """
+    return await current_user(principal)
+
+
 async def server_principal(request: Request, _scheme: Annotated[object, Depends(_server_scheme)] = None) -> Server:
     """Returns the tenant's server that makes the request.
 
@@ -177,5 +186,6 @@ OptionalPrincipal = Annotated[Principal | None, Depends(optional_principal)]
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 CurrentUser = Annotated[Principal, Depends(current_user)]
 InteractiveUser = Annotated[Principal, Depends(interactive_user)]
+MintingUser = Annotated[Principal, Depends(minting_user)]
 Superuser = Annotated[Principal, Depends(superuser)]
 ServerPrincipal = Annotated[Server, Depends(server_principal)]

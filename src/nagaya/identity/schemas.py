@@ -106,7 +106,7 @@ class ApiKeyRead(RecordRead):
 class ApiKeyCreated(ApiKeyRead):
     """A new API key."""
 
-    value: str = Field(description="The key itself. It is shown only now.")
+    key: str = Field(description="The key itself. It is shown only now.")
 
 
 class ApiKeyCreate(Input):
@@ -250,5 +250,3 @@ class Health(BaseModel):
     """Answer of `GET /health` and `GET /ready`."""
 
     status: Literal["ok"] = "ok"
-
-

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
 import dataclasses
->>>>>>> tenants
 import http.client
 import os
 import resource
@@ -15,14 +12,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-<<<<<<< HEAD
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
-=======
 from pathlib import Path
 from typing import Literal, TypedDict
->>>>>>> tenants
 from urllib.parse import urlsplit
 
 from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
@@ -36,61 +27,11 @@ READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 90.0
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True)
-class ProcessStatus:
-=======
 class ProcessStatus(TypedDict):
->>>>>>> tenants
     """One process of the platform."""
 
     name: str
     pid: int | None
-<<<<<<< HEAD
-    restarts: int
-
-
-@dataclass(frozen=True)
-class PlatformStatus:
-    """Whether a data directory's platform runs, and where. `ready`: the gateway answers `/ready` with 200."""
-
-    state: Literal["stopped", "running", "stopping", "damaged"]
-    ready: bool = False
-    pid: int | None = None
-    public_url: str | None = None
-    detach: bool = False
-    processes: list[ProcessStatus] = field(default_factory=list)
-
-
-def status(data_dir: Path, run_dir: Path | None = None) -> PlatformStatus:
-    """Return what runs on `data_dir`. `damaged`: processes without a living supervisor.
-
-    Raises SetupError when the directory cannot be read.
-    """
-    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
-    try:
-        config = PlatformConfig.load(run_dir / "config.json")
-    except ConfigError:
-        return PlatformStatus("stopped")
-    except OSError as error:
-        raise SetupError(f"{run_dir} cannot be read by this user: {error.strerror}.") from error
-    record = SupervisorRecord.read(run_dir)
-    if record is None:
-        return PlatformStatus("stopped", public_url=config.public_url)
-    processes = [
-        ProcessStatus(name, item.identity.pid if item.identity and item.identity.alive() else None, item.restarts)
-        for name, item in record.services.items()
-    ]
-    alive = record.identity.alive()
-    if not alive and not any(process.pid for process in processes):
-        return PlatformStatus("stopped", public_url=config.public_url)
-    state: Literal["running", "stopping", "damaged"] = "damaged"
-    if alive:
-        state = "stopping" if record.state == "stopping" else "running"
-    return PlatformStatus(
-        state, is_ready(config), record.identity.pid if alive else None, config.public_url, config.detach, processes
-    )
-=======
     state: Literal["running", "absent"]
     restarts: int
 
@@ -150,7 +91,6 @@ def status(target: Path | PlatformConfig) -> PlatformStatus:
         result["state"] = "damaged"
     result["ready"] = result["state"] != "stopped" and is_ready(config)
     return result
->>>>>>> tenants
 
 
 def is_ready(config: PlatformConfig, timeout: float = 2.0) -> bool:
@@ -173,19 +113,11 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
     running, or does not become ready within `timeout` seconds.
     """
     if detach is not None and detach != config.detach:
-<<<<<<< HEAD
-        config = PlatformConfig(**{**vars(config), "detach": detach})
-    layout.prepare(config)
-    if lock_is_held(config.run_dir):
-        found = status(config.data_dir, config.run_dir)
-        raise SetupError(f"Nagaya already runs on {config.data_dir} (pid {found.pid}, {found.public_url}).")
-=======
         config = dataclasses.replace(config, detach=detach)
     layout.prepare(config)
     if running(config):
         found = status(config)
         raise SetupError(f"Nagaya already runs on {config.data_dir} (pid {found['pid']}, {found['url']}).")
->>>>>>> tenants
     _raise_file_limit()
     if not config.detach:
         return main.run(config)
@@ -232,43 +164,6 @@ def _slowest(config: PlatformConfig) -> str:
     return f"{failing[0]} keeps ending ({last[-1] if last else 'its log is empty'})."
 
 
-<<<<<<< HEAD
-def stop(data_dir: Path, timeout: float = STOP_TIMEOUT, run_dir: Path | None = None) -> bool:
-    """Stop the platform in order and wait for it; False when it did not run.
-
-    Raises SetupError when it still runs after `timeout` seconds or belongs to another user.
-    """
-    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
-    record = SupervisorRecord.read(run_dir)
-    if record is None:
-        return False
-    identities = [record.identity, *(item.identity for item in record.services.values() if item.identity)]
-    deadline = time.monotonic() + timeout
-    found = False
-    # The supervisor first. Processes without one are stopped directly, the keeper (with its tenants) last.
-    for identity in [identities[0], *reversed(identities[1:])]:
-        found = _terminate(identity, deadline) or found
-    if found:
-        SupervisorRecord.path(run_dir).unlink(missing_ok=True)
-    return found
-
-
-def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
-    """Send SIGTERM and wait for the end; False when it did not run. Raises SetupError."""
-    if not identity.alive():
-        return False
-    with suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(identity.pid)
-        try:
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise SetupError(f"Nagaya (pid {identity.pid}) has not stopped yet; see its logs or try again.")
-        except PermissionError as error:
-            raise SetupError("Nagaya runs as another user; stop it as that user.") from error
-        finally:
-            os.close(descriptor)
-    return True
-=======
 def stop(target: Path | PlatformConfig, timeout: float = STOP_TIMEOUT) -> bool:
     """Stop the platform in order and wait for it (seconds); False when it still runs after that.
 
@@ -305,7 +200,6 @@ def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
         raise SetupError("Nagaya runs as another user; stop it as that user.") from error
     finally:
         os.close(descriptor)
->>>>>>> tenants
 
 
 def _raise_file_limit() -> None:

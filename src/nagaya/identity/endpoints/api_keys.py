@@ -12,7 +12,7 @@ from nagaya.http.transactions import TransactionRoute, Work
 from nagaya.identity import repository
 from nagaya.identity.endpoints.key_answers import created, expiry
 from nagaya.identity.models import ApiKey
-from nagaya.identity.policy import CurrentUser, InteractiveUser
+from nagaya.identity.policy import CurrentUser, MintingUser
 from nagaya.identity.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ApiKeyRotate, ApiKeyUpdate
 from nagaya.identity.service import api_keys, users
 
@@ -27,7 +27,7 @@ def list_my_api_keys(work: Work, page: Paging, principal: CurrentUser) -> Sequen
 
 @router.post("", status_code=201, responses=responses(Conflict))
 def create_my_api_key(
-    body: ApiKeyCreate, response: Response, work: Work, state: State, principal: InteractiveUser
+    body: ApiKeyCreate, response: Response, work: Work, state: State, principal: MintingUser
 ) -> ApiKeyCreated:
     """Creates a key; the answer is the only one that holds its value."""
     owner = users.get(work, principal.id)
@@ -45,7 +45,7 @@ def get_my_api_key(key_id: uuid.UUID, work: Work, principal: CurrentUser) -> Api
 
 @router.patch("/{key_id}", response_model=ApiKeyRead, responses=responses(Conflict))
 def update_my_api_key(
-    key_id: uuid.UUID, body: ApiKeyUpdate, work: Work, state: State, principal: InteractiveUser
+    key_id: uuid.UUID, body: ApiKeyUpdate, work: Work, state: State, principal: MintingUser
 ) -> ApiKey:
     """Renames, describes, activates or deactivates a key."""
     owner = users.get(work, principal.id)
@@ -55,14 +55,12 @@ def update_my_api_key(
 
 @router.post("/{key_id}/rotate", status_code=201, responses=responses(Conflict))
 def rotate_my_api_key(
-    key_id: uuid.UUID, body: ApiKeyRotate, response: Response, work: Work, state: State, principal: InteractiveUser
+    key_id: uuid.UUID, body: ApiKeyRotate, response: Response, work: Work, state: State, principal: MintingUser
 ) -> ApiKeyCreated:
     """Replaces a key by a new one; the old value works on for the period that is asked for."""
     owner = users.get(work, principal.id)
     key = api_keys.get(work, owner, key_id)
-    return created(
-        response, api_keys.rotate(work, state, owner, key, retain_minutes=body.retain_period_minutes)
-    )
+    return created(response, api_keys.rotate(work, state, owner, key, retain_minutes=body.retain_period_minutes))
 
 
 @router.delete("/{key_id}", status_code=204)

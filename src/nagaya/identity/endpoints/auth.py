@@ -79,9 +79,7 @@ async def log_in(
     if not username or not password:
         return oauth_error("invalid_request", "Send username and password, an API key as password, or a grant_type.")
     place = place_of(request)
-    issued = await login.sign_in(
-        state, origin_of(request), place, login=username, password=password, kind="password"
-    )
+    issued = await login.sign_in(state, origin_of(request), place, login=username, password=password, kind="password")
     return oauth_token(issued)
 
 
@@ -93,9 +91,7 @@ async def _device_grant(request: Request, state: AppState, client_id: str | None
     if not code:
         return oauth_error("invalid_request", "device_code is missing.")
     place = place_of(request)
-    answer = await transact(
-        state, origin_of(request), lambda work: devices.poll(work, state, client, code, place)
-    )
+    answer = await transact(state, origin_of(request), lambda work: devices.poll(work, state, client, code, place))
     if isinstance(answer, devices.OAuthFailure):
         return oauth_error(answer.error, answer.description)
     return oauth_token(answer.issued, answer.device)
@@ -161,7 +157,11 @@ def api_token(response: Response, state: State, principal: CurrentPrincipal) -> 
 
 @router.post("/tenant_authorization/{tenant_id}")
 def authorize_tenant(
-    tenant_id: Annotated[str, Path(max_length=64)], response: Response, work: Work, state: State, principal: CurrentPrincipal
+    tenant_id: Annotated[str, Path(max_length=64)],
+    response: Response,
+    work: Work,
+    state: State,
+    principal: CurrentPrincipal,
 ) -> TenantToken:
     """Returns a token of five minutes for one tenant."""
     response.headers["Cache-Control"] = "no-store"

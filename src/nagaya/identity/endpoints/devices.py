@@ -31,9 +31,11 @@ def verify_device(body: DeviceVerify, work: Work, state: State, principal: Inter
     device = code_guard.find(work, state, principal, body.user_code)
     tenant_id = None
     if body.approve:
-        if body.tenant_id is None:
+        if body.tenant_id is None and device.zenml_version:
+            # The stock client cannot do without (zenml ≤ 0.98.0 fails on `UUID(None)`).
             raise InvalidInput("Choose a tenant to connect to.", fields={"tenant_id": "is needed to approve"})
-        tenant_id = tenant_access.enterable(work.session, state, principal, str(body.tenant_id)).id
+        if body.tenant_id is not None:
+            tenant_id = tenant_access.enterable(work.session, state, principal, str(body.tenant_id)).id
     return devices.decide(work, state, device, principal, tenant_id, approve=body.approve)
 
 

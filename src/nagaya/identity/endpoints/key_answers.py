@@ -12,7 +12,7 @@ from nagaya.identity.service.api_keys import NewKey
 def created(response: Response, new: NewKey) -> ApiKeyCreated:
     """Returns the one answer that holds a key's value, kept out of every cache."""
     response.headers["Cache-Control"] = "no-store"
-    return ApiKeyCreated(**ApiKeyRead.model_validate(new.key).model_dump(), value=new.value)
+    return ApiKeyCreated(**ApiKeyRead.model_validate(new.key).model_dump(), key=new.value)
 
 
 def expiry(body: ApiKeyCreate, now: dt.datetime) -> dt.datetime | None:

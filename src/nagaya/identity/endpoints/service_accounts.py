@@ -123,15 +123,11 @@ def rotate_api_key(
     """Replaces a key by a new one; the old value works on for the period that is asked for."""
     account = service_accounts.get(work, access.id, account_id)
     key = api_keys.get(work, account, key_id)
-    return created(
-        response, api_keys.rotate(work, state, account, key, retain_minutes=body.retain_period_minutes)
-    )
+    return created(response, api_keys.rotate(work, state, account, key, retain_minutes=body.retain_period_minutes))
 
 
 @router.delete("/{account_id}/api_keys/{key_id}", status_code=204)
-def revoke_api_key(
-    account_id: uuid.UUID, key_id: uuid.UUID, work: Work, state: State, access: Remover
-) -> None:
+def revoke_api_key(account_id: uuid.UUID, key_id: uuid.UUID, work: Work, state: State, access: Remover) -> None:
     """Revokes a key for ever and ends the sessions that came out of it."""
     account = service_accounts.get(work, access.id, account_id)
     api_keys.revoke(work, state, account, api_keys.get(work, account, key_id))

@@ -59,7 +59,7 @@ def authorize_server(
     principal: CurrentPrincipal,
     server_id: Annotated[str, Query(max_length=64, pattern=r"^[^\x00]*$")],
 ) -> ExternalUser:
-    """Tells a ZenML server whose token it was shown, if that person may enter it (every zenml in cloud mode calls this)."""
+    """Tells a ZenML server whose token it was shown, if that one may enter it (`ExternalUserModel` of zenml)."""
     tenant_access.require_entry(work.session, state, principal, server_id)
     return ExternalUser(
         id=principal.id,

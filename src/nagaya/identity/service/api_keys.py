@@ -80,7 +80,7 @@ def create(
 
 
 def update(
-    work: UnitOfWork, owner: User | ServiceAccount, key: ApiKey, changes: dict[str, Any], now: dt.datetime
+    work: UnitOfWork, state: AppState, owner: User | ServiceAccount, key: ApiKey, changes: dict[str, Any]
 ) -> ApiKey:
     """Renames, describes, activates or deactivates a key.
 
