@@ -214,10 +214,8 @@ class Tenant:
             self._bind()
             self._unwatch_socket()
             self._set("starting")  # On disk before the fork: whoever finds it looks for a process without record.
-            if self.policy_version is None:
-                raise SpawnError("no policy document has arrived for it yet")
             prepared = self.host.clock()
-            message = self.host.prepare(spec)
+            message = self.host.prepare(spec, self.policy_version)
             assert self.listener is not None
             phases = {"queue": prepared - began, "prepare": self.host.clock() - prepared}
             child = await self.host.spawner.spawn(spec.engine, message, self.listener, self.record.policy_path)
@@ -426,7 +424,7 @@ class Tenant:
     def load(self) -> Watched | None:
         """Read the record of an earlier keeper and return the process that can be adopted, if any.
 
-        A tenant whose record is damaged is kept and shown as failed: its data is untouched and the api sends a new spec.
+        A tenant whose record is damaged is kept and shown as failed: its data is untouched, the api sends a new spec.
         """
         try:
             self.spec = self.record.read_spec()
