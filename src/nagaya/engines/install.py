@@ -1,4 +1,4 @@
-"""Installs an engine: an environment from its hash lock, our packages, the template database, and last `engine.json`."""
+"""Installs an engine: an environment from its hash lock, our packages, the template, and last `engine.json`."""
 
 from __future__ import annotations
 
@@ -130,16 +130,23 @@ def _site_packages(directory: Path) -> Path:
 
 
 def _copy_packages(directory: Path) -> None:
-    """Replace our packages: running zygotes hold theirs in memory, and the old record is already gone."""
+    """Replace our packages one by one, each by a rename: a zygote may start at any moment."""
     (directory / "nagaya").mkdir(exist_ok=True)
-    (directory / "nagaya" / "engine.json").unlink(missing_ok=True)
     target, source = _site_packages(directory), locks.source_root()
     for package in locks.PACKAGES:
-        shutil.rmtree(target / package, ignore_errors=True)
+        fresh, old = target / f".{package}.new" / package, target / f".{package}.old"
+        for leftover in (fresh.parent, old):
+            shutil.rmtree(leftover, ignore_errors=True)
         if (source / package).is_dir():
-            shutil.copytree(source / package, target / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    packages = [str(target / package) for package in locks.PACKAGES if (target / package).is_dir()]
-    _step([str(directory / "bin" / "python"), "-m", "compileall", "-q", *packages], "compileall")
+            shutil.copytree(source / package, fresh, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            compiled = [str(directory / "bin" / "python"), "-m", "compileall", "-q", "-s", str(fresh.parent), str(fresh)]
+            _step(compiled, "compileall")
+        if (target / package).exists():
+            (target / package).rename(old)
+        if fresh.exists():
+            fresh.rename(target / package)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(fresh.parent, ignore_errors=True)
     sync_directory(target)
 
 
