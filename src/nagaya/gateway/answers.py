@@ -1,0 +1,100 @@
+"""Answers that the gateway makes itself: ZenML's error shape for programs, a small accessible page for browsers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from http import HTTPStatus
+
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title></head>
+<body><main><h1>{title}</h1><p>{sentence}</p><p><small>Request <code>{request_id}</code></small></p>
+<p><a href="/">Go to the dashboard</a></p></main></body>
+</html>
+"""
+
+# The page carries neither script nor style, so nothing at all needs to be allowed.
+_PAGE_HEADERS = (
+    (b"Content-Security-Policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"Referrer-Policy", b"same-origin"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One complete answer made by the gateway."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def encode(self, *, request_id: bytes, head_only: bool, close: bool) -> bytes:
+        """Serialise for the wire; `head_only` leaves the body out, as HEAD demands."""
+        lines = [b"HTTP/1.1 %d %s" % (self.status, REASONS[self.status])]
+        if self.body:
+            lines.append(b"Content-Type: " + self.content_type)
+        if self.status != 204:
+            lines.append(b"Content-Length: %d" % len(self.body))
+        lines.extend(name + b": " + value for name, value in self.headers)
+        lines.append(b"Cache-Control: no-store")
+        lines.append(b"X-Content-Type-Options: nosniff")
+        lines.append(b"X-Request-ID: " + request_id)
+        if close:
+            lines.append(b"Connection: close")
+        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
+
+
+def json_reply(status: int, content: object, headers: Mapping[bytes, bytes] | None = None) -> Reply:
+    """Answer `content` as JSON."""
+    return Reply(status, json.dumps(content, separators=(",", ":")).encode(), headers=tuple((headers or {}).items()))
+
+
+def redirect(location: str, status: int = 302) -> Reply:
+    """Send the browser to `location`, which must be printable ASCII."""
+    return Reply(status, headers=((b"Location", location.encode("ascii")), (b"Vary", b"Accept, Cookie")))
+
+
+@dataclass(eq=False)
+class GatewayError(Exception):
+    """A request that the gateway answers itself because it cannot or must not forward it.
+
+    `code` is the exception class that stock ZenML clients raise for it; `retry_after` is in seconds.
+    """
+
+    status: int
+    code: str
+    sentence: str
+    retry_after: int | None = None
+    close: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.sentence}"
+
+    def reply(self, *, html: bool, request_id: bytes) -> Reply:
+        """Render for a program, or with `html` for a person."""
+        headers = self.headers
+        if self.retry_after is not None:
+            headers += ((b"Retry-After", b"%d" % self.retry_after),)
+        if not html:
+            return Reply(self.status, json.dumps({"detail": [self.code, self.sentence]}).encode(), headers=headers)
+        if self.retry_after is not None:
+            headers += ((b"Refresh", b"%d" % max(2, self.retry_after)),)
+        page = _PAGE.format(
+            title=escape(HTTPStatus(self.status).phrase),
+            sentence=escape(self.sentence),
+            request_id=escape(request_id.decode("ascii")),
+        )
+        return Reply(self.status, page.encode(), b"text/html; charset=utf-8", headers + _PAGE_HEADERS)
+
+
+def bad_request(sentence: str, status: int = 400) -> GatewayError:
+    """A request whose syntax or framing is refused; the connection cannot be trusted afterwards."""
+    return GatewayError(status, "BadRequest", sentence, close=True)

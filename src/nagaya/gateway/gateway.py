@@ -1,0 +1,211 @@
+"""The gateway as a whole: dispatches requests, follows the keeper's events, and keeps time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from nagaya.gateway import internal
+from nagaya.gateway.access_log import Log
+from nagaya.gateway.activity import Activity
+from nagaya.gateway.answers import GatewayError, Reply, json_reply, redirect
+from nagaya.gateway.browser import Hosts
+from nagaya.gateway.client import ClientConnection, too_large_body
+from nagaya.gateway.exchange import forward
+from nagaya.gateway.forward import request_head
+from nagaya.gateway.keeper_link import KeeperLink
+from nagaya.gateway.limits import ConnectionLimits, Gate
+from nagaya.gateway.pool import Pools
+from nagaya.gateway.request import Request
+from nagaya.gateway.routes import RouteTable
+from nagaya.gateway.sessions import Sessions
+from nagaya.gateway.settings import GatewaySettings
+from nagaya.gateway.targets import Target, parse_target
+from nagaya.gateway.tenants import TenantDoor
+from nagaya.gateway.upstream import UpstreamError
+from nagaya.gateway.wake import Waker
+
+_READY_SECONDS = 2.0
+_REPORT_SECONDS = 1.0
+
+
+class Gateway:
+    """One gateway process. `start` on listening sockets, `stop` once."""
+
+    def __init__(self, settings: GatewaySettings, log: Log) -> None:
+        self.settings = settings
+        self.log = log
+        self.limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+        self.connections: set[ClientConnection] = set()
+        self.closing = False
+        self.table = RouteTable(
+            default_max_in_flight=settings.default_max_in_flight,
+            default_max_body_bytes=settings.default_max_body_bytes,
+            queue=settings.queue_per_upstream,
+        )
+        self.pools = Pools(settings.pool_size, settings.pool_idle_seconds)
+        self.activity = Activity()
+        self.link = KeeperLink(settings.keeper_socket, log, self._event, self._connected)
+        self._hosts = Hosts(settings)
+        self._api_gate = Gate(settings.api_max_in_flight, settings.queue_per_upstream)
+        self._tenants = TenantDoor(
+            settings,
+            hosts=self._hosts,
+            table=self.table,
+            pools=self.pools,
+            waker=Waker(self.link, settings.wake_seconds),
+            sessions=Sessions(settings.internal_socket),
+            activity=self.activity,
+        )
+        self._servers: list[asyncio.Server] = []
+        self._clock: asyncio.Task[None] | None = None
+        self._tellers: set[asyncio.Task[None]] = set()
+
+    # Requests.
+
+    async def handle(self, client: ClientConnection, request: Request) -> None:
+        """Answer one request."""
+        try:
+            reply = await self._dispatch(client, request)
+        except GatewayError as error:
+            client.send_error(request, error)
+            return
+        if reply is not None:
+            client.send_reply(request, reply)
+
+    async def _dispatch(self, client: ClientConnection, request: Request) -> Reply | None:
+        target = parse_target(request.target)
+        if target.path in {b"/health", b"/ready"} and request.method in {b"GET", b"HEAD"}:
+            return await self._ready() if target.path == b"/ready" else json_reply(200, {"status": "ok"})
+        host = self._hosts.check(request)
+        if request.method == b"GET" and request.wants_html and not self._hosts.is_public(host):
+            return redirect(self.settings.public_url.rstrip("/") + request.target.decode("ascii"), 307)
+        if not self._hosts.is_allowed(host):
+            raise GatewayError(
+                421, "MisdirectedRequest", f"This host is not served here; use {self.settings.public_url}."
+            )
+        if target.organization:
+            return await self._tenants.handle(client, request, target, host)
+        await self._api(client, request, target, host)
+        return None
+
+    async def _api(self, client: ClientConnection, request: Request, target: Target, host: bytes) -> None:
+        request.route_class = "api"
+        limit = self.settings.api_max_body_bytes
+        if max(request.content_length or 0, request.body.received) > limit:
+            raise too_large_body(limit)
+        request.body.limit = limit
+        head = request_head(request, target, host, self._hosts.forwarded(client, host), None)
+        if not self._api_gate.try_enter():
+            await self._api_gate.enter(self.settings.wake_seconds)
+        try:
+            await forward(
+                client, request, self.pools, self.settings.api_socket, head, from_tenant=False, again=self._api_socket
+            )
+        finally:
+            self._api_gate.leave()
+
+    async def _api_socket(self) -> str:
+        return self.settings.api_socket
+
+    async def _ready(self) -> Reply:
+        """Whether everything that new requests may need is there."""
+        checks = {"keeper": "ok" if self.link.connected and self.link.synced else "unreachable"}
+        try:
+            status, _ = await internal.call(self.settings.api_socket, b"GET", b"/health", timeout=_READY_SECONDS)
+            checks["api"] = "ok" if status < 500 else f"answers {status}"
+        except UpstreamError:
+            checks["api"] = "unreachable"
+        ready = all(state == "ok" for state in checks.values())
+        return json_reply(200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": checks})
+
+    # The keeper's events.
+
+    def _connected(self) -> None:
+        self.table.begin_sync()
+        self.activity.repeat()
+
+    def _event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "route":
+            _, stale = self.table.update(event)
+            if stale is not None:
+                self.pools.drop(stale)
+        elif kind == "synced":
+            for route in self.table.end_sync():
+                self._forget(route.id, route.socket)
+        elif kind == "gone":
+            removed = self.table.remove(str(event["id"]))
+            if removed is not None:
+                self._forget(removed.id, removed.socket)
+        elif kind == "quiesce":
+            self._quiesce(str(event["id"]))
+
+    def _forget(self, tenant_id: str, path: str | None) -> None:
+        self.activity.forget(tenant_id)
+        if path is not None:
+            self.pools.drop(path)
+
+    def _quiesce(self, tenant_id: str) -> None:
+        """Agree to a stop only if nothing is in flight; from this very moment new requests go through `wake`."""
+        route = self.table.get(tenant_id)
+        quiet = route is None or route.gate.in_flight == 0
+        if route is not None and quiet:
+            route.draining = True
+            if route.socket is not None:
+                self.pools.drop(route.socket)
+        self._tell("quiesced", id=tenant_id, ok=quiet)
+
+    def _tell(self, method: str, **params: Any) -> None:
+        task = asyncio.create_task(self.link.tell(method, **params))
+        self._tellers.add(task)
+        task.add_done_callback(self._tellers.discard)
+
+    # Life.
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on the listening `sockets`."""
+        loop = asyncio.get_running_loop()
+        self.link.start()
+        self._clock = asyncio.create_task(self._keep_time(), name="clock")
+        for listening in sockets:
+            self._servers.append(await loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=1024))
+
+    async def stop(self) -> None:
+        """Stop accepting, let what is in flight finish within `drain_seconds`, close everything."""
+        self.closing = True
+        for server in self._servers:
+            server.close()
+        for client in list(self.connections):
+            client.shut_down()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.settings.drain_seconds
+        while self.connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+        for client in list(self.connections):
+            if client.transport is not None:
+                client.transport.abort()
+        if self._clock is not None:
+            self._clock.cancel()
+            await asyncio.gather(self._clock, return_exceptions=True)
+        await self.link.close()
+        self.pools.close()
+        self.log.flush()
+
+    async def _keep_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_report = loop.time()
+        while True:
+            await asyncio.sleep(self.settings.sweep_seconds)
+            now = loop.time()
+            for client in list(self.connections):
+                client.sweep(now)
+            self.pools.sweep(now)
+            self.log.flush()
+            if now >= next_report and self.link.connected:
+                next_report = now + _REPORT_SECONDS
+                news = self.activity.report()
+                if news:
+                    self._tell("activity", tenants=news)

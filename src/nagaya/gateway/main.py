@@ -1,0 +1,68 @@
+"""Starts the gateway process: `python -m nagaya.gateway.main <run/config.json>` with the listening sockets inherited."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from nagaya.gateway.access_log import Log
+from nagaya.gateway.gateway import Gateway
+from nagaya.gateway.settings import GatewaySettings
+
+
+def inherited_sockets() -> list[socket.socket]:
+    """The listening sockets that `NAGAYA_SOCKETS` (a JSON object of names and descriptors) announces; raises `ValueError`."""
+    try:
+        descriptors = json.loads(os.environ["NAGAYA_SOCKETS"])
+        sockets = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.values()]
+    except (KeyError, ValueError, AttributeError, TypeError, OSError) as error:
+        raise ValueError(f"NAGAYA_SOCKETS must name at least one inherited listening socket ({error!r}).") from error
+    if not sockets:
+        raise ValueError("NAGAYA_SOCKETS must name at least one inherited listening socket.")
+    return sockets
+
+
+async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Log) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    gateway = Gateway(settings, log)
+    await gateway.start(sockets)
+    # What exists now stays: leaving it out of collections keeps pauses short.
+    gc.collect()
+    gc.freeze()
+    log.write("started", pid=os.getpid(), public_url=settings.public_url)
+    log.flush()
+    await stopped.wait()
+    log.write("stopping", connections=len(gateway.connections))
+    await gateway.stop()
+
+
+def main(arguments: list[str]) -> int:
+    """Read the configuration and serve; returns the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m nagaya.gateway.main <run/config.json>", file=sys.stderr)  # noqa: T201 - the only output there is
+        return 2
+    try:
+        settings = GatewaySettings.from_file(Path(arguments[0]))
+        sockets = inherited_sockets()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return 1
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, sockets, Log(requests=settings.access_log)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
