@@ -9,15 +9,15 @@ import socket
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nagaya_tenant import asgi, process, profile, server, stamp, version
 from nagaya_tenant.settings import TenantSettings
+from nagaya_tenant.spawn import SpawnOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nagaya_tenant.spawn import SpawnOrder
 
 EXIT_FAILED = 70  # EX_SOFTWARE of <sysexits.h>
 INFO_PATH = "/api/v1/info"
@@ -57,22 +57,30 @@ class ReadyPipe:
             print("nagaya: the keeper no longer waits for this start", file=sys.stderr)  # noqa: T201 - the log
 
 
-def run(order: SpawnOrder, descriptors: Sequence[int], received: float, prepare: Callable[[], None]) -> int:
-    """Becomes the tenant and serves until it is told to stop.
+def main(message: str | bytes, descriptors: Sequence[int], received: float, prepare: Callable[[], None]) -> int:
+    """Becomes the tenant of the order and serves until it is told to stop.
 
     Args:
-        order: The keeper's order.
+        message: The keeper's order, JSON.
         descriptors: Listening socket, policy file, write end of the readiness pipe.
         received: Monotonic time at which the order arrived.
         prepare: Brings ZenML into the state after import, for the environment that is then in `os.environ`.
 
     Returns:
-        Exit status of the process: 0 after an orderly stop.
+        Exit status of the process: 0 after an orderly stop. Every failure is told on the readiness pipe.
     """
     timings = Timings(received)
-    process.detach(descriptors)
-    ready = ReadyPipe(process.READY)
+    timings.lap("fork")
+    redact: Callable[[str], str] = str
     try:
+        process.detach(descriptors)
+        ready = ReadyPipe(process.READY)
+    except (OSError, ValueError):
+        traceback.print_exc()
+        return EXIT_FAILED
+    try:
+        order = SpawnOrder.from_json(message)
+        redact = order.redact
         _enter(order)
         timings.lap("isolate")
         _prepare_database(order)
@@ -81,9 +89,8 @@ def run(order: SpawnOrder, descriptors: Sequence[int], received: float, prepare:
         timings.lap("prepare")
         _serve(timings, ready)
     except BaseException as error:
-        reason = order.redact(f"{type(error).__name__}: {error}")
-        sys.stderr.write(order.redact(traceback.format_exc()))
-        ready.send({"ready": False, "reason": reason[:LONGEST_REASON]})
+        sys.stderr.write(redact(traceback.format_exc()))
+        ready.send({"ready": False, "reason": redact(f"{type(error).__name__}: {error}")[:LONGEST_REASON]})
         return EXIT_FAILED
     return 0
 
@@ -134,7 +141,7 @@ def _serve(timings: Timings, ready: ReadyPipe) -> None:
     server.serve(app, listener, announce)
 
 
-def exit_now(status: int) -> None:
+def exit_now(status: int) -> NoReturn:
     """Ends the process without running the interpreter's exit handlers, which a fork shares with its parent."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class LocalCloudConnection:
     def delete(self, endpoint: str, params: Any = None, data: Any = None) -> None:
         """Refuses with RuntimeError."""
         self.request("DELETE", endpoint, params, data)
+
+
+def import_engine() -> None:
+    """Imports ZenML's server, which takes its profile from `os.environ` as it is then; 5 to 7 s."""
+    importlib.import_module("zenml.zen_server.zen_server_api")
 
 
 def apply_process_wide() -> None:

@@ -10,34 +10,25 @@ import sys
 import time
 
 from nagaya_tenant import child
-from nagaya_tenant.spawn import DESCRIPTORS, SpawnError, SpawnOrder
-from nagaya_tenant.stamp import StampError
+from nagaya_tenant.spawn import DESCRIPTORS
+
+EXIT_USAGE = 64  # EX_USAGE of <sysexits.h>
 
 
 def main() -> int:
     """Serves the tenant of the order in the environment; returns the exit status."""
     received = time.monotonic()
-    try:
-        order = SpawnOrder.from_json(os.environ.pop("NAGAYA_SPAWN", ""))
-        descriptors = _descriptors(os.environ.pop("NAGAYA_FDS", ""))
-    except (SpawnError, StampError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - without an order there is no log yet
-        return 2
-    return child.run(order, descriptors, received, _import_engine)
-
-
-def _descriptors(text: str) -> list[int]:
-    parts = text.split(",")
-    if len(parts) != DESCRIPTORS or not all(part.isascii() and part.isdigit() for part in parts):
-        raise SpawnError("NAGAYA_FDS must name three descriptors: listening socket, policy, readiness pipe.")
-    return [int(part) for part in parts]
+    order, numbers = os.environ.pop("NAGAYA_SPAWN", ""), os.environ.pop("NAGAYA_FDS", "").split(",")
+    if len(numbers) != DESCRIPTORS or not all(number.isascii() and number.isdigit() for number in numbers):
+        sys.stderr.write("NAGAYA_FDS must name three descriptors: listening socket, policy, readiness pipe.\n")
+        return EXIT_USAGE
+    return child.main(order, [int(number) for number in numbers], received, _import_engine)
 
 
 def _import_engine() -> None:
-    import zenml.zen_server.zen_server_api  # noqa: F401, PLC0415 - after the tenant's environment is set
+    from nagaya_tenant import hooks  # noqa: PLC0415 - with the tenant's user and environment, not before
 
-    from nagaya_tenant import hooks  # noqa: PLC0415
-
+    hooks.import_engine()
     hooks.apply_process_wide()
 
 

@@ -62,6 +62,9 @@ def detach(descriptors: Sequence[int]) -> None:
 
     Args:
         descriptors: Listening socket, policy file, write end of the readiness pipe.
+
+    Raises:
+        ValueError: If there are not three.
     """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

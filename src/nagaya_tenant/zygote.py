@@ -2,8 +2,8 @@
 
     python -m nagaya_tenant.zygote CONTROL_SOCKET [--template PATH]
 
-Single-threaded, and it stays so: only then is a fork without exec safe. It never opens a tenant's file and hands
-secrets from the order to the child without looking at them.
+Single-threaded, and it stays so: only then is a fork without exec safe. It never opens a tenant's file, and hands the
+order with its secrets to the child without parsing it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nagaya_tenant.reset import Reset
+    from collections.abc import Callable, Sequence
 
 LONGEST_MESSAGE = 1 << 18
+# Commands other than `spawn` carry no secrets and are the only messages that this process looks into.
+LONGEST_COMMAND = 1 << 10
+MOST_DESCRIPTORS = 8
 BACKLOG = 16
 # EX_CONFIG of <sysexits.h>: this engine cannot be forked; the keeper starts its tenants plainly.
 EXIT_UNSUPPORTED = 78
@@ -38,13 +39,21 @@ class Zygote:
 
     Args:
         control: Listening SOCK_SEQPACKET socket.
-        reset: The reset of this engine, for the children.
+        run_child: What a forked process does with message, descriptors and time of receipt; it does not return.
+        threads: Counts this process's threads.
     """
 
-    def __init__(self, control: socket.socket, reset: Reset) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        run_child: Callable[[bytes, Sequence[int], float], NoReturn],
+        threads: Callable[[], int],
+    ) -> None:
         self._control = control
-        self._reset = reset
-        self._children: dict[int, str] = {}
+        self._run_child = run_child
+        self._threads = threads
+        self._buffer = bytearray(LONGEST_MESSAGE)
+        self._children: set[int] = set()
         self._peers: set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -94,71 +103,65 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = found
-                note = {"exit": pid, "name": self._children.pop(pid, ""), "status": os.waitstatus_to_exitcode(status)}
+                self._children.discard(pid)
+                note = {"exit": pid, "status": os.waitstatus_to_exitcode(status)}
                 for peer in tuple(self._peers):
                     self._send(peer, note)
 
     def _receive(self, peer: socket.socket) -> None:
+        received = time.monotonic()
         descriptors: list[int] = []
+        length = 0
         try:
-            message = _receive_message(peer, descriptors)
-            if not message:
+            length, whole = self._read(peer, descriptors)
+            if not length:
                 self._drop(peer)
-                return
-            self._send(peer, self._answer(message, descriptors))
+            elif not whole:
+                self._send(peer, {"error": f"The message is longer than {LONGEST_MESSAGE} bytes."})
+            elif descriptors:
+                self._send(peer, self._spawn(length, descriptors, received))
+            else:
+                self._send(peer, self._command(length))
         except ConnectionError:
             self._drop(peer)
         finally:
+            # Children forked later must not find one tenant's secrets in memory that they inherit.
+            self._buffer[:length] = bytes(length)
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _answer(self, message: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
-        received = time.monotonic()
+    def _read(self, peer: socket.socket, descriptors: list[int]) -> tuple[int, bool]:
+        space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
+        length, ancillary, flags, _ = peer.recvmsg_into([self._buffer], space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                numbers = array.array("i")
+                numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+                descriptors.extend(numbers)
+        return length, not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+
+    def _command(self, length: int) -> dict[str, Any]:
+        if length > LONGEST_COMMAND:
+            return {"error": "A spawn order needs its three descriptors."}
         try:
-            command = json.loads(message).get("cmd")
+            command = json.loads(self._buffer[:length]).get("cmd")
         except (ValueError, AttributeError):
             return {"error": "The message is not a JSON object."}
-        if command == "spawn":
-            return self._spawn(message, descriptors, received)
         if command == "ping":
             return {"ok": True, "pid": os.getpid(), "children": len(self._children)}
         if command == "quit":
             self._stopping = True
             return {"ok": True}
-        return {"error": f"Unknown command {command!r}."}
+        return {"error": f"Unknown command {command!r}, or one that needs descriptors."}
 
-    def _spawn(self, message: bytes, descriptors: Sequence[int], received: float) -> dict[str, Any]:
-        from nagaya_tenant import child, process, spawn, stamp  # noqa: PLC0415 - the first import must stay cheap
-
-        if len(descriptors) != spawn.DESCRIPTORS:
-            return {"error": f"A spawn order needs {spawn.DESCRIPTORS} descriptors, not {len(descriptors)}."}
-        try:
-            order = spawn.SpawnOrder.from_json(message)
-        except (spawn.SpawnError, stamp.StampError) as error:
-            return {"error": str(error)}
-        if (count := process.threads()) > 1:
+    def _spawn(self, length: int, descriptors: Sequence[int], received: float) -> dict[str, Any]:
+        if (count := self._threads()) > 1:
             return {"error": f"The zygote has {count} threads and cannot fork safely; restart it."}
         pid = os.fork()
         if pid == 0:
-            status = child.EXIT_FAILED
-            try:
-                status = child.run(order, descriptors, received, self._reset.forget)
-            finally:
-                child.exit_now(status)
-        self._children[pid] = order.name
+            self._run_child(bytes(self._buffer[:length]), descriptors, received)
+        self._children.add(pid)
         return {"pid": pid}
-
-
-def _receive_message(peer: socket.socket, descriptors: list[int]) -> bytes:
-    message, ancillary, flags, _ = peer.recvmsg(LONGEST_MESSAGE, socket.CMSG_SPACE(8 * 4), socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            numbers = array.array("i")
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-            descriptors.extend(numbers)
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        return b"truncated"
-    return message
 
 
 def bind_control(path: Path) -> socket.socket:
@@ -213,13 +216,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(engine: str, options: argparse.Namespace) -> tuple[Zygote, dict[str, float]]:
     before = time.monotonic()
+    from nagaya_tenant import child, hooks, process, reset, warm  # noqa: PLC0415 - not before the environment is set
 
-    from nagaya_tenant import child, reset, warm  # noqa: F401, PLC0415
-
+    hooks.import_engine()
     parts = {"import": round(time.monotonic() - before, 2)}
     table = reset.Reset(engine)
     parts.update(warm.run(table, options.template))
-    return Zygote(bind_control(options.control), table), parts
+
+    def run_child(message: bytes, descriptors: Sequence[int], received: float) -> NoReturn:
+        status = child.EXIT_FAILED
+        try:
+            status = child.main(message, descriptors, received, table.forget)
+        finally:
+            child.exit_now(status)
+
+    return Zygote(bind_control(options.control), run_child, process.threads), parts
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The keeper's side of a tenant's start, for tests: a platform key, a zygote, tenants and an HTTP client for their sockets."""
+"""The keeper's side of a tenant's start, for tests: a platform key, a zygote, tenants and their HTTP client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,15 +24,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 PUBLIC_URL = "http://127.0.0.1:8440"
-STANDIN = Path(__file__).with_name("standin.py")
+LAUNCHER = Path(__file__).with_name("launcher.py")
 DEADLINE = 60.0
 
 
 def launcher(module: str) -> list[str]:
-    """Command that runs a module of the package, with a stand-in for the guard where there is none."""
-    if find_spec("nagaya_tenant.application") is None:
-        return [sys.executable, str(STANDIN), module]
-    return [sys.executable, "-m", module]
+    """Command that runs a module of the package with the network watched."""
+    return [sys.executable, str(LAUNCHER), module]
 
 
 class Platform:
@@ -212,9 +209,17 @@ class Tenant:
         return process, self.ready
 
     def request(
-        self, path: str, *, method: str = "GET", token: str = "", body: Any = None, form: str = "", timeout: float = 30
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str = "",
+        body: Any = None,
+        form: str = "",
+        timeout: float = 30,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
-        headers = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+        headers = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", **(headers or {})}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         data: str | None = None

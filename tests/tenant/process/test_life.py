@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def test_idle_tenant_hardly_wakes(tenant: Tenant) -> None:
     tenant.request("/ready")
 
     def switches() -> int:
-        with open(f"/proc/{tenant.pid}/status") as status:
-            return sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
+        status = Path(f"/proc/{tenant.pid}/status").read_text()
+        return sum(int(line.split()[1]) for line in status.splitlines() if "ctxt_switches" in line)
 
     before = switches()
     time.sleep(1.0)  # The quantity itself is "per second of doing nothing".
@@ -147,5 +147,5 @@ def _tag(name: str) -> dict[str, object]:
 
 
 def _connections(pid: int) -> int:
-    links = (os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
     return sum(link.startswith("socket:") for link in links) - 1
