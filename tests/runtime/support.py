@@ -61,7 +61,13 @@ class FakeEngine:
 
     def finish(self, fingerprint: str) -> None:
         """Write the file that completes an engine."""
-        record = {"version": self.version, "python": "3", "zenml": self.version, "nagaya": "0", "fingerprint": fingerprint}
+        record = {
+            "version": self.version,
+            "python": "3",
+            "zenml": self.version,
+            "nagaya": "0",
+            "fingerprint": fingerprint,
+        }
         write_json(self.directory / "nagaya" / "engine.json", record, mode=0o644)
 
     def behave(self, **parts: str) -> None:
@@ -147,7 +153,7 @@ class KeeperProcess:
 
     def wait_state(self, tenant: str, *states: str, seconds: float = 15.0) -> dict[str, Any]:
         """Wait until a tenant is in one of the states."""
-        return wait_for(lambda: (found := self.state(tenant))["state"] in states and found or None, seconds=seconds)
+        return wait_for(lambda: ((found := self.state(tenant))["state"] in states and found) or None, seconds=seconds)
 
     def tenants(self) -> set[int]:
         """Return the pids of all living tenant processes."""
@@ -159,7 +165,13 @@ class KeeperProcess:
 
     def check_invariants(self) -> None:
         """Fail unless processes, records and sockets agree with each other."""
-        states = self.call("list")
+
+
+        def settled() -> list[dict[str, Any]] | None:
+            states: list[dict[str, Any]] = self.call("list")
+            return None if {state["state"] for state in states} & {"starting", "stopping"} else states
+
+        states = wait_for(lambda: settled() is not None) and self.call("list")
         recorded = {state["pid"] for state in states if state["pid"]}
         assert recorded == self.tenants()
         assert all((state["state"] == "awake") == (state["pid"] is not None) for state in states)

@@ -139,7 +139,15 @@ def _copy_packages(directory: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         if (source / package).is_dir():
             shutil.copytree(source / package, fresh, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-            compiled = [str(directory / "bin" / "python"), "-m", "compileall", "-q", "-s", str(fresh.parent), str(fresh)]
+            compiled = [
+                str(directory / "bin" / "python"),
+                "-m",
+                "compileall",
+                "-q",
+                "-s",
+                str(fresh.parent),
+                str(fresh),
+            ]
             _step(compiled, "compileall")
         if (target / package).exists():
             (target / package).rename(old)

@@ -21,6 +21,7 @@ from nagaya.runtime.local.logs import open_log, tail
 from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import layout, main
 from nagaya.supervisor.errors import SetupError
+from nagaya.supervisor.processes import fix_python_path
 from nagaya.supervisor.record import SupervisorRecord, lock_is_held
 
 READY_TIMEOUT = 60.0
@@ -122,6 +123,7 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
     if not config.detach:
         return main.run(config)
     config.save()
+    fix_python_path()
     log = open_log(config.log_dir / "supervisor.log", config.log_bytes)
     try:
         process = subprocess.Popen(

@@ -236,7 +236,7 @@ class Tenant:
             raise RuntimeFailure("timeout", f"The tenant did not answer within {limit:g} s.") from None
         if answer is None:
             await child.process.exited.wait()
-            raise SpawnError(self._ending(child.process))
+            raise SpawnError(await self._ending(child.process))
         if answer.get("ready") is not True:
             raise SpawnError(str(answer.get("reason", "it gave no reason")))
         now = self.host.clock()
@@ -275,8 +275,8 @@ class Tenant:
         if self.spec is not None and self.desired == "running" and not self.spec.hibernate:
             self.wake_soon()
 
-    def _ending(self, process: Watched) -> str:
-        ending = describe_exit(self.host.pool.exit_code(process.pid))
+    async def _ending(self, process: Watched) -> str:
+        ending = describe_exit(await self.host.pool.exit_code(process.pid))
         lines = [line for line in self.read_log(50) if line.strip()][-REASON_LINES:]
         return f"its process {ending}" + (": " + " | ".join(lines) if lines else "")
 
@@ -287,13 +287,12 @@ class Tenant:
 
     async def _await_exit(self, process: Watched) -> None:
         await process.exited.wait()
-        await asyncio.sleep(0)  # The zygote's message about the exit may be queued right behind.
         async with self._lock:
             if self.process is not process:
                 return
             self.process = None
             self.restarts += 1
-            reason = self._ending(process)
+            reason = await self._ending(process)
             logger.error("tenant %s: %s", self.id, reason)
             self._failure(reason)
         if self.state == "asleep":
@@ -456,14 +455,15 @@ class Tenant:
             self.process = process
             async with self._lock:
                 await self._stop_process()
-        if was == "failed" and self.desired == "running":
+        if was == "failed" and (self.desired == "running" or self.spec is None):
             self._failed_at = self.host.clock()
             self._unbind()
             self._set("failed", self.reason)
             return
         self._rest(self.reason if was == "asleep" else None)
-        wanted = self.spec is not None and self.desired == "running"
-        if wanted and (was in ("awake", "starting") or not self.spec.hibernate):  # type: ignore[union-attr]
+        if self.spec is None or self.desired != "running":
+            return
+        if was in ("awake", "starting") or not self.spec.hibernate:
             self.wake_soon()
 
     def release(self) -> None:

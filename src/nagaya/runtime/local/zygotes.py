@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 EXITS_KEPT = 256
+STATUS_SECONDS = 0.3
 EXIT_UNSUPPORTED = 78
 """The zygote's word for "this engine cannot be forked": trying again would not help."""
 
@@ -274,10 +275,19 @@ class ZygotePool:
         while len(self._exits) > EXITS_KEPT:
             del self._exits[next(iter(self._exits))]
 
-    def exit_code(self, pid: int) -> int | None:
-        """Return how a tenant's process ended (negative: signal), or None when nobody saw it."""
-        status = self._exits.get(pid)
-        return self.reaper.status(pid) if status is None else status
+    async def exit_code(self, pid: int) -> int | None:
+        """Return how a tenant's process ended (negative: signal), or None when nobody saw it.
+
+        Its end can be known a moment before its status, which the zygote has to pass on.
+        """
+        deadline = time.monotonic() + STATUS_SECONDS
+        while time.monotonic() < deadline:
+            status = self._exits.get(pid)
+            status = self.reaper.status(pid) if status is None else status
+            if status is not None:
+                return status
+            await asyncio.sleep(0.01)
+        return None
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the engines as `hello` shows them."""
