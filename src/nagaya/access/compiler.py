@@ -1,0 +1,179 @@
+"""Compiles the policy document of tenants from the control database (docs/reference/internals.md, "Policy document").
+
+All documents of a change are compiled together: what an organization's roles give is worked out once per organization,
+not once per tenant.
+"""
+
+import datetime as dt
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session as DbSession
+
+from nagaya.access.models import RoleAssignment, Share
+from nagaya.access.reach import in_force
+from nagaya.access.roles import TENANT_ADMIN
+from nagaya.identity.models import ServiceAccount, Session, User
+from nagaya.tenants.models import Tenant
+from nagaya_policy import SCHEMA, implied_tenant_role
+
+Document = dict[str, Any]
+Grants = dict[uuid.UUID, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who signs the tokens that tenants accept.
+
+    Args:
+        url: The platform's public URL.
+        jwks: Returns the public keys as a JSON Web Key Set (RFC 7517).
+    """
+
+    url: str
+    jwks: Callable[[], dict[str, Any]]
+
+
+def compile_policies(
+    session: DbSession, tenant_ids: Collection[uuid.UUID], issuer: Issuer, now: dt.datetime
+) -> dict[uuid.UUID, Document]:
+    """Returns the policy documents of tenants; ids of purged or unknown tenants are left out.
+
+    Deactivated and deleted principals are not in a document, which makes them strangers there.
+
+    Args:
+        session: Database session; all documents are of the state that it sees.
+        tenant_ids: Which tenants.
+        issuer: Who signs tokens.
+        now: Current time: roles that have expired and revoked sessions that have ended are left out.
+    """
+    tenants = session.execute(
+        select(Tenant.id, Tenant.organization_id, Tenant.policy_version).where(
+            Tenant.id.in_(tenant_ids), Tenant.purged.is_(None)
+        )
+    ).all()
+    facts = _Facts(session, {row.organization_id for row in tenants}, [row.id for row in tenants], now)
+    keys = issuer.jwks()
+    documents: dict[uuid.UUID, Document] = {}
+    for tenant_id, organization_id, version in tenants:
+        principals = facts.principals(organization_id, tenant_id)
+        documents[tenant_id] = {
+            "schema": SCHEMA,
+            "tenant": str(tenant_id),
+            "organization": str(organization_id),
+            "version": version,
+            "issuer": issuer.url,
+            "issued_at": int(now.timestamp()),
+            "jwks": keys,
+            "principals": {str(key): value for key, value in principals.items()},
+            "roles": {},
+            "revoked_sessions": facts.revoked(principals),
+        }
+    return documents
+
+
+class _Facts:
+    """What the database says about the organizations concerned, read with one query per table."""
+
+    def __init__(
+        self, session: DbSession, organizations: set[uuid.UUID], tenants: list[uuid.UUID], now: dt.datetime
+    ) -> None:
+        self._accounts = _read_accounts(session, organizations)
+        self._superusers = [key for key, value in self._accounts.items() if value["superuser"]]
+        self._organization: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
+        self._tenant: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
+        self._shares: dict[uuid.UUID, dict[uuid.UUID, dict[str, list[str]]]] = defaultdict(lambda: defaultdict(dict))
+        self._sessions: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
+        assignments = session.scalars(
+            select(RoleAssignment)
+            .where(
+                RoleAssignment.organization_id.in_(organizations),
+                or_(RoleAssignment.tenant_id.is_(None), RoleAssignment.tenant_id.in_(tenants)),
+                in_force(now),
+            )
+            .order_by(RoleAssignment.created, RoleAssignment.id)
+        )
+        for row in assignments:
+            self._add(row)
+        for share in session.scalars(select(Share).where(Share.tenant_id.in_(tenants)).order_by(Share.resource)):
+            self._shares[share.tenant_id][share.principal_id][share.resource] = list(share.actions)
+        revoked = session.execute(
+            select(Session.id, Session.principal_id, Session.expires).where(
+                Session.revoked.is_not(None), Session.expires > now
+            )
+        )
+        for session_id, principal_id, expires in revoked:
+            self._sessions[principal_id][str(session_id)] = int(expires.timestamp())
+
+    def _add(self, row: RoleAssignment) -> None:
+        expires = None if row.expires is None else int(row.expires.timestamp())
+        if row.tenant_id is not None:
+            project = None if row.project_id is None else str(row.project_id)
+            grant = {"role": row.role, "via": "direct", "project": project, "expires": expires}
+            self._tenant[row.tenant_id][row.principal_id].append(grant)
+        elif implied := implied_tenant_role(row.role):
+            grant = {"role": implied, "via": f"organization role {row.role}", "project": None, "expires": expires}
+            self._organization[row.organization_id][row.principal_id].append(grant)
+
+    def principals(self, organization_id: uuid.UUID, tenant_id: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
+        """Returns the principals of a tenant's document: whoever holds a role or a share there, and superusers."""
+        whole, single = self._organization[organization_id], self._tenant[tenant_id]
+        shares = self._shares[tenant_id]
+        found: dict[uuid.UUID, dict[str, Any]] = {}
+        for key in dict.fromkeys((*self._superusers, *whole, *single, *shares)):
+            account = self._accounts.get(key)
+            if account is None:
+                continue
+            grants = [*whole.get(key, ()), *single.get(key, ())]
+            if account["superuser"]:
+                grants.insert(0, {"role": TENANT_ADMIN, "via": "superuser", "project": None, "expires": None})
+            found[key] = {**account, "grants": grants, "shares": dict(shares.get(key, {}))}
+        return found
+
+    def revoked(self, principals: Iterable[uuid.UUID]) -> dict[str, int]:
+        """Returns the revoked sessions of principals that could still be presented."""
+        found: dict[str, int] = {}
+        for key in principals:
+            found.update(self._sessions.get(key, {}))
+        return found
+
+
+def _read_accounts(session: DbSession, organizations: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+    members = select(RoleAssignment.principal_id).where(RoleAssignment.organization_id.in_(organizations))
+    users = session.scalars(
+        select(User).where(
+            User.is_active.is_(True), User.deleted.is_(None), or_(User.is_superuser.is_(True), User.id.in_(members))
+        )
+    )
+    accounts: dict[uuid.UUID, dict[str, Any]] = {
+        user.id: {
+            "kind": "user",
+            "username": user.username,
+            "email": user.email,
+            "name": user.name or user.username,
+            "superuser": user.is_superuser,
+            "valid_after": user.valid_after,
+        }
+        for user in users
+    }
+    machines = session.scalars(
+        select(ServiceAccount).where(
+            ServiceAccount.organization_id.in_(organizations),
+            ServiceAccount.is_active.is_(True),
+            ServiceAccount.deleted.is_(None),
+        )
+    )
+    for machine in machines:
+        accounts[machine.id] = {
+            "kind": "service_account",
+            "username": machine.username,
+            "email": None,
+            "name": machine.username,
+            "superuser": False,
+            "valid_after": machine.valid_after,
+        }
+    return accounts

@@ -1,0 +1,82 @@
+"""The one place that expands which organizations and tenants a principal may touch; repositories take its types."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from typing import NewType
+
+from sqlalchemy import ColumnElement, and_, or_, select, true
+
+from nagaya.access.models import RoleAssignment, Share
+from nagaya.access.roles import ROLES_ENTERING_TENANTS, ROLES_SEEING_TENANTS
+from nagaya.identity.principal import Principal
+from nagaya.organizations.models import Organization
+from nagaya.tenants.models import Tenant
+
+AccessibleOrganizationId = NewType("AccessibleOrganizationId", uuid.UUID)
+"""Id of an organization that the caller was found to be allowed to know of."""
+AccessibleTenantId = NewType("AccessibleTenantId", uuid.UUID)
+"""Id of a tenant that the caller was found to be allowed to know of."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationReach:
+    """A condition on `organizations` that only this module makes."""
+
+    clause: ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantReach:
+    """A condition on `tenants` joined with `organizations` that only this module makes."""
+
+    clause: ColumnElement[bool]
+
+
+def in_force(now: dt.datetime) -> ColumnElement[bool]:
+    """Returns the condition that a role assignment has not expired."""
+    return or_(RoleAssignment.expires.is_(None), RoleAssignment.expires > now)
+
+
+def organizations_of(principal: Principal, now: dt.datetime) -> OrganizationReach:
+    """Returns which organizations a principal may know of: all for superusers, else those with a membership.
+
+    Args:
+        principal: Who asks.
+        now: Current time; expired roles do not count.
+    """
+    alive = Organization.deleted.is_(None)
+    if principal.superuser:
+        return OrganizationReach(alive)
+    memberships = select(RoleAssignment.organization_id).where(
+        RoleAssignment.principal_id == principal.id, RoleAssignment.level == "organization", in_force(now)
+    )
+    return OrganizationReach(and_(alive, Organization.id.in_(memberships)))
+
+
+def tenants_of(principal: Principal, now: dt.datetime, *, member_only: bool = False) -> TenantReach:
+    """Returns which tenants a principal may know of.
+
+    Args:
+        principal: Who asks.
+        now: Current time; expired roles do not count.
+        member_only: Leave out tenants that the principal may see in lists but not enter.
+    """
+    organizations = organizations_of(principal, now).clause
+    alive = Tenant.purged.is_(None)
+    if principal.superuser:
+        return TenantReach(and_(organizations, alive))
+    roles = ROLES_ENTERING_TENANTS if member_only else ROLES_SEEING_TENANTS
+    mine = and_(RoleAssignment.principal_id == principal.id, in_force(now))
+    whole = select(RoleAssignment.organization_id).where(
+        mine, RoleAssignment.level == "organization", RoleAssignment.role.in_(roles)
+    )
+    single = select(RoleAssignment.tenant_id).where(mine, RoleAssignment.tenant_id.is_not(None))
+    shared = select(Share.tenant_id).where(Share.principal_id == principal.id)
+    reached = or_(Tenant.organization_id.in_(whole), Tenant.id.in_(single), Tenant.id.in_(shared))
+    return TenantReach(and_(organizations, alive, reached))
+
+
+def every_tenant() -> TenantReach:
+    """Returns the reach of the platform itself, for its own background work only."""
+    return TenantReach(true())

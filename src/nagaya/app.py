@@ -1,0 +1,70 @@
+"""Builds the public application: the API under /api/v1, the pages, and the static files."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI
+
+import nagaya
+from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
+from nagaya.http import documentation, handlers
+from nagaya.http.context import RequestContext
+from nagaya.http.state import AppState
+
+API_PREFIX = "/api/v1"
+FLUSH_SECONDS = 30.0
+
+
+def create_app(state: AppState) -> FastAPI:
+    """Returns the public application.
+
+    Args:
+        state: See `create_state`.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_flush_activity, state)
+            yield
+            tasks.cancel_scope.cancel()
+        await to_thread.run_sync(state.activity.flush, state.database)
+
+    app = FastAPI(
+        title="Nagaya",
+        summary="An open, self-hosted control plane for ZenML.",
+        version=nagaya.__version__,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: f"{route.name}",
+    )
+    app.state.nagaya = state
+    app.state.database = state.database
+    handlers.install(app)
+    app.include_router(api_router(), prefix=API_PREFIX)
+    documentation.install(app)
+    app.add_middleware(RequestContext, max_body=state.settings.max_body)
+    return app
+
+
+def api_router() -> APIRouter:
+    """Returns the router of everything under `/api/v1`."""
+    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
+    for noun in ("identity", "organizations", "access", "tenants", "operations", "audit"):
+        name = f"nagaya.{noun}.endpoints"
+        if importlib.util.find_spec(name) is not None:
+            router.include_router(importlib.import_module(name).router)
+    return router
+
+
+async def _flush_activity(state: AppState) -> None:
+    while True:
+        await anyio.sleep(FLUSH_SECONDS)
+        await to_thread.run_sync(state.activity.flush, state.database)

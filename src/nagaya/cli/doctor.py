@@ -1,0 +1,229 @@
+"""nagaya doctor: what this machine offers, what is wrong, and what is not protected here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from nagaya.runtime.config import PlatformConfig
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+TIME_ERROR = 5
+"""What adjtimex(2) returns while the kernel's clock is not synchronised."""
+DISK_ERROR, DISK_WARNING = 1 << 30, 5 << 30
+MEMORY_PER_TENANT = 64 << 20
+
+State = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check: a name for programs, a state, a sentence, and what to do."""
+
+    check: str
+    state: State
+    message: str
+    advice: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """The stable shape of `nagaya doctor --json`."""
+        return asdict(self)
+
+
+def examine(config: PlatformConfig) -> Iterator[Finding]:
+    """Runs every check; a check that breaks reports itself."""
+    checks: tuple[Callable[[PlatformConfig], Iterator[Finding]], ...] = (
+        check_python,
+        check_pidfd,
+        check_namespaces,
+        check_data_directory,
+        check_disk,
+        check_memory,
+        check_clock,
+        check_engines,
+        check_port,
+        check_protection,
+    )
+    for check in checks:
+        name = check.__name__.removeprefix("check_")
+        try:
+            yield from check(config)
+        except Exception as error:
+            yield Finding(name, "error", f"The check itself failed: {type(error).__name__}: {error}")
+
+
+def check_python(_config: PlatformConfig) -> Iterator[Finding]:
+    """The system and the Python version."""
+    version = sys.version.split()[0]
+    if not sys.platform.startswith("linux"):
+        yield Finding("python", "error", f"The platform needs Linux; this is {sys.platform}.")
+    elif (3, 11) <= sys.version_info[:2] <= (3, 14):
+        yield Finding("python", "ok", f"Linux {os.uname().release} on {os.uname().machine}, Python {version}.")
+    else:
+        yield Finding("python", "error", f"Python 3.11 to 3.14 is needed; this is {version}.")
+
+
+def check_pidfd(_config: PlatformConfig) -> Iterator[Finding]:
+    """pidfd_open(2), by which processes are told apart although numbers are used again."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        yield Finding("pidfd", "error", "The kernel has no pidfd_open.", "Use Linux 5.3 or newer.")
+    else:
+        yield Finding("pidfd", "ok", "The kernel has pidfd_open.")
+
+
+def can_unshare(flags: int) -> bool:
+    """Whether unshare(2) with `flags` succeeds, tried in a process of its own."""
+    code = "import ctypes, sys; sys.exit(1 if ctypes.CDLL(None).unshare(int(sys.argv[1])) else 0)"
+    command = [sys.executable, "-I", "-c", code, str(flags)]
+    return subprocess.run(command, check=False, capture_output=True, timeout=20).returncode == 0
+
+
+def check_namespaces(_config: PlatformConfig) -> Iterator[Finding]:
+    """Mount namespaces (as root) and user namespaces (without)."""
+    if os.geteuid() == 0:
+        if can_unshare(CLONE_NEWNS):
+            yield Finding("mount_namespace", "ok", "Private mount namespaces work.")
+        else:
+            advice = "Allow CAP_SYS_ADMIN, or install Python and the engines where every user can read them."
+            message = "Private mount namespaces are refused: tenants cannot use a Python below a closed home directory."
+            yield Finding("mount_namespace", "warning", message, advice)
+    if can_unshare(CLONE_NEWUSER):
+        yield Finding("user_namespace", "ok", "User namespaces work.")
+    else:
+        message = "User namespaces are refused; sandboxes without root will not be available."
+        yield Finding("user_namespace", "warning", message, "sysctl kernel.unprivileged_userns_clone=1")
+
+
+def check_data_directory(config: PlatformConfig) -> Iterator[Finding]:
+    """Whether the data directory can be used and is closed to others."""
+    directory = config.data_dir
+    if not directory.exists():
+        parent = next(path for path in directory.parents if path.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            yield Finding("data_directory", "ok", f"{directory} does not exist yet; `nagaya up` will make it.")
+        else:
+            yield Finding("data_directory", "error", f"{directory} cannot be made: {parent} is not writable.")
+        return
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        advice = "Start as the user who owns it, or choose another with --data-dir."
+        yield Finding("data_directory", "error", f"{directory} is not yours to write.", advice)
+        return
+    yield Finding("data_directory", "ok", f"{directory} can be written.")
+    key = config.master_key_path
+    if key.exists() and key.stat().st_mode & 0o077:
+        yield Finding("master_key", "error", f"{key} can be read by others.", f"chmod 600 {key}")
+    elif key.exists():
+        yield Finding("master_key", "ok", "The master key is closed to others.")
+
+
+def existing(path: Path) -> Path:
+    """`path` or its nearest parent that exists."""
+    return next(candidate for candidate in (path, *path.parents) if candidate.exists())
+
+
+def check_disk(config: PlatformConfig) -> Iterator[Finding]:
+    """Free space below the data directory."""
+    free = shutil.disk_usage(existing(config.data_dir)).free
+    text = f"{free / (1 << 30):.1f} GiB are free for {config.data_dir}."
+    advice = "" if free >= DISK_WARNING else "Free some space, or move the data directory."
+    yield Finding("disk", "error" if free < DISK_ERROR else "warning" if free < DISK_WARNING else "ok", text, advice)
+
+
+def check_memory(_config: PlatformConfig) -> Iterator[Finding]:
+    """Available memory, in waking tenants."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    room = available // MEMORY_PER_TENANT
+    text = f"{available / (1 << 30):.1f} GiB of memory are available: about {room} awake tenants."
+    yield Finding("memory", "ok" if room >= 8 else "warning", text)
+
+
+def check_clock(config: PlatformConfig) -> Iterator[Finding]:
+    """Whether the clock can be trusted: tokens live by it."""
+    instance = config.data_dir / "instance.json"
+    if instance.exists() and instance.stat().st_mtime > time.time() + 60:
+        text = "The clock is behind the last start of this platform; tokens will be refused."
+        yield Finding("clock", "error", text, "Set the clock.")
+    elif ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR:
+        text = "The kernel says that nothing synchronises this clock; clients with another time may be refused."
+        yield Finding("clock", "warning", text, "Run a time service such as systemd-timesyncd or chrony.")
+    else:
+        yield Finding("clock", "ok", "The clock is synchronised.")
+
+
+def check_engines(config: PlatformConfig) -> Iterator[Finding]:
+    """Whether each installed engine is complete and its ZenML is the one that it says."""
+    from nagaya.cli.engines import installed_engines  # noqa: PLC0415  (imports the command line's context)
+
+    engines = installed_engines(config.engines_dir)
+    if not engines:
+        text = f"No engine is installed in {config.engines_dir}: no tenant can be hosted."
+        yield Finding("engines", "error", text, "./run setup installs the default engine.")
+    for engine in engines:
+        name = f"engine_{engine['version']}"
+        if engine["state"] != "ready":
+            yield Finding(
+                name, "error", f"The engine {engine['version']} is incomplete.", "Install it again: ./run setup"
+            )
+            continue
+        python = Path(engine["directory"]) / "bin" / "python"
+        found = engine_version(python)
+        if found == engine["version"]:
+            yield Finding(name, "ok", f"The engine {engine['version']} is healthy.")
+        else:
+            text = f"The engine {engine['version']} is damaged: {found or 'its Python does not start'}."
+            yield Finding(name, "error", text, f"Remove {engine['directory']} and install it again.")
+
+
+def engine_version(python: Path) -> str | None:
+    """The ZenML version that an engine's environment says it holds."""
+    code = "import importlib.metadata as m; print(m.version('zenml'))"
+    try:
+        answer = subprocess.run(
+            [str(python), "-I", "-c", code], check=False, capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def check_port(config: PlatformConfig) -> Iterator[Finding]:
+    """Whether the address can be listened on (a platform that runs holds it itself)."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            text = f"{config.host}:{config.port} cannot be listened on ({error.strerror}): is a platform running there?"
+            yield Finding("port", "warning", text, "nagaya status tells; --port chooses another.")
+        else:
+            yield Finding("port", "ok", f"{config.host}:{config.port} is free.")
+
+
+def check_protection(config: PlatformConfig) -> Iterator[Finding]:
+    """What is not protected on this host (SECURITY.md has the reasons)."""
+    if config.tenant_uids is None:
+        text = "Everything runs as one user: nothing in the file system keeps one tenant's process from another's data."
+        yield Finding("tenant_users", "warning", text, "Start as root: every tenant gets a user id of its own.")
+    else:
+        first, last = config.tenant_uids
+        yield Finding("tenant_users", "ok", f"Each tenant runs as a user of its own ({first} to {last}).")
+    parts = urlsplit(config.public_url)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        text = f"{config.public_url} is not encrypted: passwords and tokens can be read on the way."
+        yield Finding("transport", "warning", text, "Put a TLS proxy in front and say --public-url https://…")
+    else:
+        yield Finding("transport", "ok", "Credentials do not cross a network unencrypted.")

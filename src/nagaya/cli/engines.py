@@ -1,0 +1,38 @@
+"""nagaya engine: the ZenML versions that can host tenants."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from nagaya.cli.context import Cli, command
+from nagaya.cli.host import read_settings
+
+app = typer.Typer(no_args_is_help=True, help="ZenML versions that can host tenants.")
+COLUMNS = {"version": "VERSION", "state": "STATE", "python": "PYTHON", "directory": "DIRECTORY"}
+
+
+@command(app, "list")
+def list_(cli: Cli) -> None:
+    """List the engines that are installed on this machine."""
+    settings = read_settings()
+    config = settings.platform_config()
+    rows = installed_engines(config.engines_dir)
+    cli.out.table(rows, COLUMNS, empty=f"No engines in {config.engines_dir}. `./run up` installs the default one.")
+
+
+def installed_engines(directory: Path) -> list[dict[str, Any]]:
+    """The engines below `directory`; one without `engine.json` is incomplete (the file is written last)."""
+    rows: list[dict[str, Any]] = []
+    for home in sorted(path for path in directory.glob("*") if (path / "bin").is_dir()):
+        described: dict[str, Any] = {}
+        try:
+            described = json.loads((home / "nagaya" / "engine.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            rows.append({"version": home.name, "state": "incomplete", "python": None, "directory": str(home)})
+            continue
+        rows.append({"version": home.name, "state": "ready", "directory": str(home), **described})
+    return rows

@@ -1,0 +1,197 @@
+"""nagaya up, down, status, doctor: the platform on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nagaya.cli.announce import announce_when_ready, in_background
+from nagaya.cli.context import Cli, command
+from nagaya.cli.errors import CliError, ExitCode
+from nagaya.cli.host import make_config, read_settings, stored_config
+
+if TYPE_CHECKING:
+    from nagaya.cli.bootstrap import BootstrapResult
+    from nagaya.runtime.config import PlatformConfig
+    from nagaya.settings import Settings
+    from nagaya.supervisor.control import PlatformStatus
+
+app = typer.Typer()
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Directory of everything that the platform keeps.", show_default=False)
+]
+READY_TIMEOUT = 120.0
+
+
+@command(app)
+def up(
+    cli: Cli,
+    *,
+    data_dir: DataDir = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port to listen on.", show_default="8440")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The one address that browsers and clients use.")] = None,
+    admin_email: Annotated[str | None, typer.Option(help="E-mail address of the first administrator.")] = None,
+    organization: Annotated[str | None, typer.Option(help="Create this organization if it does not exist.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Create this tenant in it if it does not exist.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it serves; it goes on.")] = False,
+) -> None:
+    """Start the platform on this machine; the first start makes keys, database and a set-up link."""
+    from nagaya.supervisor import layout  # noqa: PLC0415
+
+    if tenant and not organization:
+        raise CliError("--tenant needs --organization: a tenant belongs to one.", ExitCode.USAGE)
+    settings = read_settings(data_dir=data_dir, host=host, port=port, public_url=public_url, admin_email=admin_email)
+    config = make_config(settings, detach=detach)
+    if already_running(cli, config):
+        return
+    with supervisor_errors():
+        layout.prepare(config)
+    made = first_start(settings, config, organization, tenant)
+    config.save()
+    # Children inherit the environment: they need the settings, and never the first administrator's password.
+    os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
+    if detach:
+        start_detached(cli, config, made)
+    else:
+        become_supervisor(cli, config, made)
+
+
+def already_running(cli: Cli, config: PlatformConfig) -> bool:
+    """Says so, and where, if a platform runs on this data directory."""
+    state = host_status(config)
+    if state.state not in {"running", "stopping"}:
+        return False
+    if state.state == "stopping":
+        raise CliError("The platform is just stopping; try again in a moment.", ExitCode.UNAVAILABLE)
+    address = state.public_url or config.public_url
+    cli.out.result(f"Nagaya is already running at {address}.", {"url": address, "running": True})
+    return True
+
+
+def first_start(
+    settings: Settings, config: PlatformConfig, organization: str | None, tenant: str | None
+) -> BootstrapResult:
+    """Runs the bootstrap with what the settings say about the administrator."""
+    from nagaya.cli.bootstrap import bootstrap  # noqa: PLC0415  (imports the database and every table)
+
+    return bootstrap(
+        config,
+        admin_email=settings.admin_email,
+        admin_password=settings.admin_password.get_secret_value() if settings.admin_password else None,
+        organization=organization,
+        tenant=tenant,
+    )
+
+
+def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+    """Starts the supervisor in a session of its own and returns when the platform serves."""
+    from nagaya.supervisor import control  # noqa: PLC0415  (only commands about this machine need the supervisor)
+
+    with supervisor_errors():
+        control.start(config, timeout=READY_TIMEOUT)
+    announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT)
+
+
+def become_supervisor(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+    """Replaces this process by the supervisor, which must stay small; a helper announces the address once it serves."""
+    in_background(lambda: announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT))
+    arguments = [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)]
+    os.execv(arguments[0], arguments)  # noqa: S606  (no shell is wanted)
+
+
+@contextmanager
+def supervisor_errors() -> Iterator[None]:
+    """Turns what the supervisor says about a failed start or stop into the error of the command."""
+    from nagaya.supervisor.errors import SetupError  # noqa: PLC0415
+
+    try:
+        yield
+    except SetupError as error:
+        raise CliError(str(error), ExitCode.UNAVAILABLE, error="SetupError") from error
+
+
+def host_status(config: PlatformConfig) -> PlatformStatus:
+    """What runs on the data directory of `config`."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    with supervisor_errors():
+        return control.status(config.data_dir)
+
+
+def this_platform(data_dir: Path | None) -> PlatformConfig:
+    """The configuration of the platform on a data directory.
+
+    Raises:
+        CliError: none was ever started there.
+    """
+    settings = read_settings(data_dir=data_dir)
+    config = stored_config(settings.data_dir)
+    if config is None:
+        raise CliError(f"No platform has been started on {settings.data_dir}: nagaya up", ExitCode.NOT_FOUND)
+    return config
+
+
+@command(app)
+def down(
+    cli: Cli,
+    data_dir: DataDir = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Longest wait, seconds.")] = 60,
+) -> None:
+    """Stop the platform on this machine: tenants, keeper, api, gateway."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    config = this_platform(data_dir)
+    with supervisor_errors():
+        stopped = control.stop(config.data_dir, timeout=timeout)
+    sentence = "Nagaya has stopped." if stopped else "Nagaya is not running."
+    cli.out.result(sentence, {"running": False, "stopped": stopped})
+
+
+@command(app)
+def status(cli: Cli, data_dir: DataDir = None) -> None:
+    """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not serve."""
+    config = this_platform(data_dir)
+    state = host_status(config)
+    shown: dict[str, Any] = {
+        "url": state.public_url,
+        "data_dir": str(config.data_dir),
+        "state": state.state,
+        "ready": state.ready,
+        "pid": state.pid,
+        "processes": [asdict(process) for process in state.processes],
+    }
+    if cli.out.as_json:
+        cli.out.json(shown)
+    else:
+        cli.out.item(shown, {"url": "URL", "data_dir": "Data directory", "state": "State", "ready": "Serves"})
+        if state.processes:
+            cli.out.table(shown["processes"], {"name": "PROCESS", "pid": "PID", "restarts": "RESTARTS"}, empty="")
+    if not state.ready:
+        raise typer.Exit(int(ExitCode.UNAVAILABLE))
+
+
+@command(app)
+def doctor(cli: Cli, data_dir: DataDir = None) -> None:
+    """Examine this machine: what is wrong, and what is not protected here; exits with 1 when something is wrong."""
+    from nagaya.cli.doctor import examine  # noqa: PLC0415
+
+    settings = read_settings(data_dir=data_dir)
+    findings = list(examine(stored_config(settings.data_dir) or make_config(settings)))
+    if cli.out.as_json:
+        cli.out.json([finding.as_json() for finding in findings])
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[finding.state]
+            cli.out.console.print(f"{mark} ", end="")
+            cli.out.plain(finding.message + (f" {finding.advice}" if finding.advice else ""))
+    if any(finding.state == "error" for finding in findings):
+        raise typer.Exit(int(ExitCode.ERROR))

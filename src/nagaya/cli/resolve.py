@@ -1,0 +1,112 @@
+"""From what a person types to what the API knows: names, `organization/tenant`, ids; with suggestions for typos."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from nagaya.cli.client import ApiClient
+from nagaya.cli.errors import CliError, ExitCode, did_you_mean
+
+Json = dict[str, Any]
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is a UUID, and so an id and no name."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def segment(text: str) -> str:
+    """`text` as one segment of a path."""
+    return quote(text, safe="")
+
+
+def organization(api: ApiClient, name: str) -> Json:
+    """The organization with this name or id.
+
+    Raises:
+        CliError: there is none that the caller may know of.
+    """
+    try:
+        found: Json = api.get(f"/organizations/{segment(name)}")
+    except CliError as error:
+        if error.code is not ExitCode.NOT_FOUND:
+            raise
+        names = [item["name"] for item in api.pages("/organizations")]
+        raise CliError(f"There is no organization {name}.{did_you_mean(name, names)}", ExitCode.NOT_FOUND) from error
+    return found
+
+
+def organization_or_only(api: ApiClient, name: str | None) -> Json:
+    """The named organization or, without a name, the only one that the caller has.
+
+    Raises:
+        CliError: no name was given and there are none or several.
+    """
+    if name:
+        return organization(api, name)
+    known: list[Json] = list(api.pages("/organizations"))
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise CliError("There is no organization yet. Make one: nagaya org create NAME", ExitCode.NOT_FOUND)
+    names = ", ".join(sorted(item["name"] for item in known))
+    raise CliError(f"Say which organization with --organization: {names}.", ExitCode.USAGE)
+
+
+def full_name(tenant: Json) -> str:
+    """`organization/tenant`."""
+    return f"{tenant['organization']['name']}/{tenant['name']}"
+
+
+def tenant(api: ApiClient, name: str) -> Json:
+    """The tenant with this id, `organization/name`, or name if only one organization of the caller has it.
+
+    Raises:
+        CliError: there is none, or there are several (the text lists them).
+    """
+    if is_id(name):
+        by_id: Json = api.get(f"/tenants/{name}")
+        return by_id
+    first, slash, second = name.partition("/")
+    if slash:
+        home = organization(api, first)
+        found = list(api.pages("/tenants", tenant_name=second, organization_id=home["id"]))
+    else:
+        found = list(api.pages("/tenants", tenant_name=name))
+    if len(found) == 1:
+        only: Json = found[0]
+        return only
+    if found:
+        choices = ", ".join(sorted(full_name(item) for item in found))
+        raise CliError(f"There are several tenants {name}: say which of {choices}.", ExitCode.USAGE)
+    known = [item for item in api.pages("/tenants") if not slash or item["organization"]["name"] == first]
+    names = [full_name(item) if slash else item["name"] for item in known]
+    raise CliError(f"There is no tenant {name}.{did_you_mean(name, names)}", ExitCode.NOT_FOUND)
+
+
+def member(api: ApiClient, home: Json, name: str) -> Json:
+    """The member of an organization with this user name, e-mail address or id.
+
+    Raises:
+        CliError: there is none.
+    """
+    names = []
+    for item in api.pages(f"/organizations/{home['id']}/members"):
+        known = member_names(item)
+        if name.lower() in (text.lower() for text in known):
+            found: Json = item
+            return found
+        names += known
+    message = f"{name} is no member of {home['name']}.{did_you_mean(name, names)}"
+    raise CliError(message, ExitCode.NOT_FOUND)
+
+
+def member_names(item: Json) -> list[str]:
+    """What a member may be called."""
+    return [str(item[key]) for key in ("email", "username", "name", "id") if item.get(key)]

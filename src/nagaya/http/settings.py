@@ -1,0 +1,87 @@
+"""Settings of the api process, taken from the platform's configuration and the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from nagaya.runtime.config import PlatformConfig
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """What the api needs to know. Times are in seconds, sizes in bytes."""
+
+    data_dir: Path
+    public_url: str
+    """Origin that browsers and clients use, without a trailing slash."""
+    database_url: str | None = None
+    master_key_file: Path | None = None
+    session_seconds: int = DAY // 2
+    device_seconds: int = DAY
+    api_token_seconds: int = 3600
+    tenant_token_seconds: int = 300
+    server_token_seconds: int = 3600
+    idle_seconds: int = DAY // 2
+    """A browser session that is not used for so long ends before its time."""
+    device_code_seconds: int = 600
+    device_interval: int = 5
+    setup_link_seconds: int = DAY
+    key_days: int = 90
+    """Life of an API key whose creator does not say."""
+    key_days_limit: int = 365
+    max_body: int = 1024 * 1024
+    hash_concurrency: int = 2
+    """Password hashes at a time; each takes 19 MiB and some tens of milliseconds of one core."""
+    login_attempts: int = 10
+    """Failed sign-ins per account, and ten times as many per address, in `login_window` before 429."""
+    login_window: int = 300
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the platform over TLS."""
+        return urlsplit(self.public_url).scheme == "https"
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session cookie; `__Host-` binds it to the host, but browsers take it over TLS only."""
+        return "__Host-nagaya" if self.secure else "nagaya"
+
+    @property
+    def api_url(self) -> str:
+        """Address of the API as clients are told."""
+        return f"{self.public_url}/api/v1"
+
+    @classmethod
+    def from_platform(cls, config: PlatformConfig, environment: Mapping[str, str] = os.environ) -> Self:
+        """Returns the settings of one host.
+
+        Args:
+            config: The platform's configuration.
+            environment: `NAGAYA_SESSION_SECONDS`, `NAGAYA_DEVICE_SECONDS`, `NAGAYA_DEVICE_INTERVAL` and
+                `NAGAYA_KEY_DAYS_LIMIT` override defaults.
+
+        Raises:
+            ValueError: One of them is not a positive whole number.
+        """
+        overrides: dict[str, int] = {}
+        for name in ("session_seconds", "device_seconds", "device_interval", "key_days_limit"):
+            variable = f"NAGAYA_{name.upper()}"
+            if text := environment.get(variable):
+                if not text.isdecimal() or int(text) < 1:
+                    raise ValueError(f"{variable} must be a positive whole number, not {text!r}.")
+                overrides[name] = int(text)
+        return cls(
+            data_dir=config.data_dir,
+            public_url=config.public_url.rstrip("/"),
+            database_url=config.database_url,
+            master_key_file=config.master_key_file,
+            **overrides,
+        )

@@ -1,0 +1,1 @@
+"""Server-rendered pages: set-up, sign-in, device approval, organizations and tenants."""

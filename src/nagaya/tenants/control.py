@@ -1,0 +1,196 @@
+"""Everything about tenants that runs beside requests in one api process: reconciler, policies, runtime's reports."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from sqlalchemy import delete, func, select
+
+from nagaya.access.changes import TOPIC
+from nagaya.db.base import utc_now
+from nagaya.db.engine import Database
+from nagaya.db.signals import Signal
+from nagaya.http.transactions import UnitOfWork
+from nagaya.runtime.interface import RuntimeFailure, TenantState
+from nagaya.tenants import bus, observation
+from nagaya.tenants.hub import Hub
+from nagaya.tenants.models import Tenant
+from nagaya.tenants.platform import TenantPlatform
+from nagaya.tenants.publisher import PolicyPublisher
+from nagaya.tenants.reconciler import Reconciler
+
+log = structlog.get_logger("nagaya.tenants.control")
+
+SIGNAL_LIFE = dt.timedelta(hours=1)
+SWEEP_SECONDS = 5.0
+POLL_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
+REPORT_BATCH = 200
+
+
+class Control:
+    """The background work of tenants in one api process.
+
+    Args:
+        database: The control database.
+        platform: Runtime, addresses, keys.
+        now: The clock.
+        checkpoint: See `Reconciler`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        platform: TenantPlatform,
+        now: Callable[[], dt.datetime] = utc_now,
+        checkpoint: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        self.database = database
+        self.platform = platform
+        self.now = now
+        self.hub = Hub()
+        self.publisher = PolicyPublisher(database, platform.runtime, self.hub, platform.issuer, now)
+        self.reconciler = Reconciler(database, platform, self.publisher, now, checkpoint)
+        self._reports: asyncio.Queue[TenantState] = asyncio.Queue()
+        self._seen = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Control"]:
+        """Works for the length of the block; ends open streams and background work after it."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(tenant_ids: tuple[uuid.UUID, ...]) -> None:
+            # The loop may just have ended; whoever starts next finds the work in the database.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._changed, tenant_ids)
+
+        self._seen = await asyncio.to_thread(self._last_signal)
+        unsubscribe = bus.subscribe(self.database.engine, deliver)
+        jobs = (self.publisher.run, self._sweep, self._poll_signals, self._follow_runtime, self._take_in_reports)
+        tasks = [asyncio.create_task(job(), name=f"tenants {job.__name__}") for job in jobs]
+        try:
+            yield self
+        finally:
+            unsubscribe()
+            self.hub.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.reconciler.stop()
+
+    def _changed(self, tenant_ids: tuple[uuid.UUID, ...]) -> None:
+        if len(tenant_ids) == 1:
+            self.reconciler.wake(tenant_ids)
+        # Many tenants change at once only in their policy; the sweep would find anything else.
+        self.publisher.touch(tenant_ids)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.reconciler.sweep()
+                await asyncio.to_thread(self._forget_signals)
+            except Exception:
+                log.exception("the sweep failed")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _poll_signals(self) -> None:
+        """Learns what other api processes have changed."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                changed = await asyncio.to_thread(self._new_signals)
+            except Exception:
+                log.exception("signals could not be read")
+                continue
+            if changed:
+                self.publisher.touch(changed)
+                await self.reconciler.sweep()
+
+    def _last_signal(self) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.max(Signal.sequence))) or 0
+
+    def _new_signals(self) -> set[uuid.UUID]:
+        with self.database.read() as session:
+            rows = session.execute(
+                select(Signal.sequence, Signal.payload)
+                .where(Signal.sequence > self._seen, Signal.topic == TOPIC)
+                .order_by(Signal.sequence)
+            ).all()
+        for sequence, _payload in rows:
+            self._seen = max(self._seen, sequence)
+        return {uuid.UUID(each) for _sequence, payload in rows for each in json.loads(payload)}
+
+    def _forget_signals(self) -> None:
+        cut = self.now() - SIGNAL_LIFE
+        with self.database.read() as session:
+            if session.scalar(select(Signal.sequence).where(Signal.created < cut).limit(1)) is None:
+                return
+        with UnitOfWork(self.database) as work:
+            work.session.execute(delete(Signal).where(Signal.created < cut))
+
+    async def _follow_runtime(self) -> None:
+        """Listens to the runtime; after each connection everything that it has not got yet is sent to it."""
+        while True:
+            try:
+                self.platform.engines.learn(await self.platform.runtime.hello())
+                self.publisher.stored.clear()
+                async for event in self.platform.runtime.events():
+                    if event.get("event") == "route":
+                        self._heard(TenantState.from_json(event))
+                    elif event.get("event") == "synced":
+                        await self._catch_up()
+            except RuntimeFailure as failure:
+                log.info("the runtime does not answer", code=failure.code, error=str(failure))
+            except OSError as error:
+                log.info("the runtime does not answer", error=str(error))
+            except Exception:
+                log.exception("following the runtime failed")
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _heard(self, state: TenantState) -> None:
+        with contextlib.suppress(ValueError):
+            if state.policy_version is not None:
+                key = uuid.UUID(state.id)
+                self.publisher.stored[key] = max(state.policy_version, self.publisher.stored.get(key, -1))
+        self._reports.put_nowait(state)
+
+    async def _catch_up(self) -> None:
+        def read() -> list[tuple[uuid.UUID, int]]:
+            with self.database.read() as session:
+                rows = session.execute(
+                    select(Tenant.id, Tenant.policy_version).where(
+                        Tenant.purged.is_(None), Tenant.applied_generation > 0
+                    )
+                )
+                return [(row[0], row[1]) for row in rows]
+
+        known = self.publisher.stored
+        self.publisher.touch(key for key, version in await asyncio.to_thread(read) if known.get(key, -1) < version)
+        await self.reconciler.sweep()
+
+    async def _take_in_reports(self) -> None:
+        """Writes reports in the order in which they came, several in one transaction when they come fast."""
+        while True:
+            batch = [await self._reports.get()]
+            while len(batch) < REPORT_BATCH and not self._reports.empty():
+                batch.append(self._reports.get_nowait())
+            newest = {state.id: state for state in batch}
+            try:
+                await asyncio.to_thread(self._write_reports, list(newest.values()))
+            except Exception:
+                log.exception("reports of the runtime could not be written")
+
+    def _write_reports(self, states: list[TenantState]) -> None:
+        now = self.now()
+        with self.database.read() as session:
+            relevant = [state for state in states if observation.matters(session, state)]
+        if not relevant:
+            return
+        with UnitOfWork(self.database) as work:
+            for state in relevant:
+                observation.take_in(work, state, now)

@@ -1,0 +1,172 @@
+"""All SQL of tenants."""
+
+import datetime as dt
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from nagaya.access.reach import AccessibleOrganizationId, TenantReach
+from nagaya.operations.models import Operation
+from nagaya.organizations.models import Organization
+from nagaya.tenants.models import Tenant
+
+Row = tuple[Tenant, Organization]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """Filters of a list of tenants; `None` leaves a filter out."""
+
+    name: str | None = None
+    url: str | None = None
+    organization_id: AccessibleOrganizationId | None = None
+    status: str | None = None
+    stage: str | None = None
+    label: tuple[str, str] | None = None
+    search: str | None = None
+
+
+def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Tenant, Organization]:
+    """Returns the SELECT of the tenants in reach, by organization and name.
+
+    Args:
+        reach: What the caller may know of.
+        filters: Which of them. Deleted ones are shown only if the filter asks for that status.
+        public_url: Origin of the platform, for the filter by address.
+    """
+    statement = (
+        select(Tenant, Organization)
+        .join(Organization, Organization.id == Tenant.organization_id)
+        .where(reach.clause)
+        .order_by(Organization.name, Tenant.name, Tenant.id)
+    )
+    conditions: list[ColumnElement[bool]] = []
+    if filters.status is None:
+        conditions.append(Tenant.desired_state != "deleted")
+    else:
+        conditions.append(Tenant.status == filters.status)
+    if filters.name is not None:
+        conditions.append(by_name(filters.name))
+    if filters.url is not None:
+        conditions.append(_by_url(filters.url, public_url))
+    if filters.organization_id is not None:
+        conditions.append(Tenant.organization_id == filters.organization_id)
+    if filters.stage is not None:
+        conditions.append(Tenant.stage == filters.stage)
+    if filters.label is not None:
+        key, value = filters.label
+        conditions.append(Tenant.labels[key].as_string() == value)
+    if filters.search is not None:
+        text = f"%{_escaped(filters.search.lower())}%"
+        columns = (Tenant.name, Tenant.display_name, Tenant.description)
+        conditions.append(or_(*(func.lower(column).like(text, escape="\\") for column in columns)))
+    return statement.where(*conditions)
+
+
+def by_name(name: str) -> ColumnElement[bool]:
+    """Returns the condition that a tenant has a name, or an `organization/name`."""
+    organization, slash, tenant = name.rpartition("/")
+    if not slash:
+        return Tenant.name == name
+    return and_(Organization.name == organization, Tenant.name == tenant)
+
+
+def _by_url(url: str, public_url: str) -> ColumnElement[bool]:
+    prefix = f"{public_url}/t/"
+    organization, slash, tenant = url.removeprefix(prefix).rstrip("/").partition("/")
+    if not url.startswith(prefix) or not slash:
+        return Tenant.id.is_(None)
+    return and_(Organization.name == organization, Tenant.name == tenant)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:
+    """Runs a SELECT of `listing` for one page.
+
+    Returns:
+        The number of all rows, and the rows of the page.
+    """
+    total = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+    return total, [(row[0], row[1]) for row in session.execute(statement.offset(offset).limit(limit))]
+
+
+def find(session: Session, reach: TenantReach, id_or_name: str) -> list[Row]:
+    """Returns the tenants in reach that an id, a name or `organization/name` means; deleted ones only if no other."""
+    try:
+        condition = Tenant.id == uuid.UUID(id_or_name)
+    except ValueError:
+        condition = by_name(id_or_name)
+    statement = select(Tenant, Organization).join(Organization, Organization.id == Tenant.organization_id)
+    rows = [(row[0], row[1]) for row in session.execute(statement.where(reach.clause, condition))]
+    living = [row for row in rows if row[0].desired_state != "deleted"]
+    return living or rows
+
+
+def with_organization(session: Session, tenant_id: uuid.UUID) -> Row | None:
+    """Returns a tenant and its organization, for the platform's own background work."""
+    statement = select(Tenant, Organization).join(Organization, Organization.id == Tenant.organization_id)
+    row = session.execute(statement.where(Tenant.id == tenant_id)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def holder_of_name(session: Session, organization_id: uuid.UUID, name: str) -> Tenant | None:
+    """Returns the tenant, deleted or not, that has a name in an organization."""
+    return session.scalar(select(Tenant).where(Tenant.organization_id == organization_id, Tenant.name == name))
+
+
+def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Operation]:
+    """Returns the latest operation of each of the tenants that ever had one."""
+    ranked = (
+        select(
+            Operation.id,
+            func.row_number()
+            .over(partition_by=Operation.tenant_id, order_by=(Operation.created.desc(), Operation.id))
+            .label("place"),
+        )
+        .where(Operation.tenant_id.in_(tenant_ids))
+        .subquery()
+    )
+    statement = select(Operation).join(ranked, ranked.c.id == Operation.id).where(ranked.c.place == 1)
+    return {each.tenant_id: each for each in session.scalars(statement) if each.tenant_id is not None}
+
+
+def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datetime, until: dt.datetime) -> bool:
+    """Takes or renews the lease of a tenant.
+
+    Args:
+        session: Database session; the caller commits.
+        tenant_id: The tenant.
+        owner: Who wants to work on it.
+        now: Current time.
+        until: When the lease ends by itself.
+
+    Returns:
+        Whether the lease is the caller's now.
+    """
+    free = or_(Tenant.lease_owner.is_(None), Tenant.lease_until < now, Tenant.lease_owner == owner)
+    result = session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id, free)
+        .values(lease_owner=owner, lease_until=until, updated=Tenant.updated)
+        .returning(Tenant.id)
+        .execution_options(synchronize_session=False)
+    )
+    return result.first() is not None
+
+
+def unsettled(now: dt.datetime) -> ColumnElement[bool]:
+    """Returns the condition that something has to be done for a tenant in the runtime."""
+    return and_(
+        Tenant.purged.is_(None),
+        or_(
+            Tenant.status == "pending",
+            Tenant.generation > Tenant.applied_generation,
+            and_(Tenant.status == "deleted", Tenant.purge_after <= now),
+        ),
+    )

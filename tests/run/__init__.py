@@ -1,0 +1,1 @@
+"""Tests of ./run, the file that installs and starts everything."""
