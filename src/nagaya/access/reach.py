@@ -1,4 +1,4 @@
-"""The one place that expands which organizations and tenants a principal may touch; repositories take only its types."""
+"""The one place that expands which organizations and tenants a principal may touch; repositories take its types."""
 
 import datetime as dt
 import uuid

@@ -51,7 +51,9 @@ ACCOUNT_ID = _accounts.c.id
 AccountRow = tuple[uuid.UUID, str, str, str | None, str, bool]
 
 
-def organization_members(organization_id: AccessibleOrganizationId, now: dt.datetime) -> Select[AccountRow]:
+def organization_members(
+    organization_id: AccessibleOrganizationId, now: dt.datetime
+) -> Select[uuid.UUID, str, str, str | None, str, bool]:
     """Returns the SELECT of an organization's members by username."""
     held = select(RoleAssignment.principal_id).where(
         RoleAssignment.organization_id == organization_id, RoleAssignment.level == "organization", in_force(now)
@@ -61,7 +63,7 @@ def organization_members(organization_id: AccessibleOrganizationId, now: dt.date
 
 def tenant_members(
     organization_id: AccessibleOrganizationId, tenant_id: AccessibleTenantId, now: dt.datetime
-) -> Select[AccountRow]:
+) -> Select[uuid.UUID, str, str, str | None, str, bool]:
     """Returns the SELECT of a tenant's members by username; who only has something shared is not among them."""
     here = or_(
         RoleAssignment.tenant_id == tenant_id,
@@ -74,12 +76,14 @@ def tenant_members(
     return _account_rows(_accounts.c.id.in_(select(RoleAssignment.principal_id).where(here, in_force(now))))
 
 
-def _account_rows(condition: ColumnElement[bool]) -> Select[AccountRow]:
+def _account_rows(condition: ColumnElement[bool]) -> Select[uuid.UUID, str, str, str | None, str, bool]:
     statement = select(_accounts).where(condition).order_by(_accounts.c.username, _accounts.c.id)
-    return cast("Select[AccountRow]", statement)
+    return cast("Select[uuid.UUID, str, str, str | None, str, bool]", statement)
 
 
-def account_page(session: Session, statement: Select[AccountRow], offset: int, limit: int) -> tuple[int, list[Account]]:
+def account_page(
+    session: Session, statement: Select[uuid.UUID, str, str, str | None, str, bool], offset: int, limit: int
+) -> tuple[int, list[Account]]:
     """Runs one of the SELECTs above for one page.
 
     Returns:
@@ -151,9 +155,7 @@ def held(
     tenant_id: uuid.UUID | None = None,
 ) -> list[RoleAssignment]:
     """Returns the rows of one principal at one place, expired ones included, which a new grant must replace."""
-    place = (
-        RoleAssignment.tenant_id.is_(None) if tenant_id is None else RoleAssignment.tenant_id == tenant_id
-    )
+    place = RoleAssignment.tenant_id.is_(None) if tenant_id is None else RoleAssignment.tenant_id == tenant_id
     statement = select(RoleAssignment).where(
         RoleAssignment.organization_id == organization_id, RoleAssignment.principal_id == principal_id, place
     )
@@ -182,7 +184,7 @@ def other_administrators(
 
 
 def remove_everything(
-    session: Session, organization_id: uuid.UUID, principal_id: uuid.UUID, tenants: Select[tuple[uuid.UUID]]
+    session: Session, organization_id: uuid.UUID, principal_id: uuid.UUID, tenants: Select[uuid.UUID]
 ) -> None:
     """Deletes all roles of a principal in an organization, and all shares in the given tenants of it."""
     session.execute(

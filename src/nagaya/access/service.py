@@ -122,9 +122,7 @@ def change(place: Place, who: Account, wanted: Collection[Wanted], expires: dt.d
     _apply(place, who, wanted, expires, "member.update")
 
 
-def _apply(
-    place: Place, who: Account, wanted: Collection[Wanted], expires: dt.datetime | None, action: str
-) -> None:
+def _apply(place: Place, who: Account, wanted: Collection[Wanted], expires: dt.datetime | None, action: str) -> None:
     if expires is not None and (expires.tzinfo is None or expires <= place.now):
         sentence = "expires must be a time in the future with a time zone, e.g. 2030-01-31T12:00:00Z."
         raise InvalidInput(sentence, fields={"expires": sentence})
@@ -206,7 +204,11 @@ def _check(place: Place, wanted: Wanted) -> None:
     """Refuses roles of another level, and projects where they do not belong."""
     role = assignable_role(wanted.role, *(("organization",) if place.tenant is None else ("tenant", "project")))
     if (role.level == "project") is not (wanted.project_id is not None):
-        needs = "needs the id of a project" if role.level == "project" else "is a role of the whole tenant, not of a project"
+        needs = (
+            "needs the id of a project"
+            if role.level == "project"
+            else "is a role of the whole tenant, not of a project"
+        )
         raise InvalidInput(f"{role.name} {needs}.", fields={"project_id": f"{role.name} {needs}."})
 
 

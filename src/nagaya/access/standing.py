@@ -1,4 +1,4 @@
-"""What one principal holds in one organization or tenant, and the decisions of the control plane that follow from it."""
+"""What one principal holds in an organization or tenant, and the control plane's decisions that follow from it."""
 
 import datetime as dt
 import uuid
@@ -57,15 +57,11 @@ class Standing:
         decision = self.check(permission)
         if decision.allowed:
             return decision
-        if permission == "tenant:read" and (entering := self.check("tenant:enter")).allowed:
-            return entering
         for grant in self.tenant_grants:
-            if grant.role.name == TENANT_ADMIN and permission in ADMINISTRATOR_PERMISSIONS:
+            if permission in _permissions_by_membership(grant):
                 return Decision(True, f"allowed: {grant.title}")
-            if grant.role.name != TENANT_VISITOR and permission in MEMBER_PERMISSIONS:
-                return Decision(True, f"allowed: {grant.title}")
-        if permission == "tenant:read" and self.shared:
-            return Decision(True, "allowed: something in this tenant is shared with you")
+        if permission == "tenant:read" and (self.shared or self.tenant_grants):
+            return Decision(True, "allowed: a visitor, or something in this tenant is shared with you")
         labels = ", ".join(dict.fromkeys(grant.role.label for grant in self.tenant_grants))
         if labels and permission in ADMINISTRATOR_PERMISSIONS:
             return Decision(False, f"{decision.reason}, and your roles in the tenant ({labels}) do not either")
@@ -144,9 +140,11 @@ def standing_of(
     tenant: list[Grant] = []
     shared = False
     if tenant_id is not None:
-        for held in organization:
-            if implied := implied_tenant_role(held.role.name):
-                tenant.append(Grant(PREDEFINED_ROLES[implied], f"organization role {held.role.name}"))
+        tenant.extend(
+            Grant(PREDEFINED_ROLES[implied], f"organization role {held.role.name}")
+            for held in organization
+            if (implied := implied_tenant_role(held.role.name))
+        )
         tenant.extend(_tenant_grant(row) for row in rows if row.level != "organization")
         shared = (
             session.scalar(
@@ -155,6 +153,13 @@ def standing_of(
             is not None
         )
     return Standing(principal, tuple(organization), tuple(tenant), shared, now)
+
+
+def _permissions_by_membership(grant: Grant) -> frozenset[str]:
+    """What a role inside a tenant gives outside of it."""
+    if grant.role.name == TENANT_ADMIN:
+        return ADMINISTRATOR_PERMISSIONS
+    return frozenset() if grant.role.name == TENANT_VISITOR else MEMBER_PERMISSIONS
 
 
 def _organization_grant(row: RoleAssignment) -> Grant:

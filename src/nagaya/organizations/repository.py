@@ -10,7 +10,7 @@ from nagaya.organizations.models import Organization
 from nagaya.tenants.models import Tenant
 
 
-def listing(reach: OrganizationReach, *, name: str | None = None) -> Select[tuple[Organization]]:
+def listing(reach: OrganizationReach, *, name: str | None = None) -> Select[Organization]:
     """Returns the SELECT of the organizations in reach, by name.
 
     Args:

@@ -1,4 +1,4 @@
-"""Everything about tenants that runs beside the requests of one api process: reconciler, policies, the runtime's reports."""
+"""Everything about tenants that runs beside requests in one api process: reconciler, policies, runtime's reports."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Compiles policies that have changed, gives them to open streams at once, and to the runtime for tenants that sleep."""
+"""Compiles policies that changed: open streams get them at once, the runtime keeps them for tenants that sleep."""
 
 import asyncio
 import datetime as dt

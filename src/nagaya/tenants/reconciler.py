@@ -10,6 +10,7 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import select
@@ -95,7 +96,7 @@ class Reconciler:
                 timer.cancel()
             task = asyncio.create_task(self._drive(tenant_id), name=f"reconcile {tenant_id}")
             self._driving[tenant_id] = task
-            task.add_done_callback(lambda _done, key=tenant_id: self._ended(key))
+            task.add_done_callback(partial(self._ended, tenant_id))
 
     async def sweep(self) -> None:
         """Looks at every tenant for which something is to be done."""
@@ -118,7 +119,7 @@ class Reconciler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, tenant_id: uuid.UUID) -> None:
+    def _ended(self, tenant_id: uuid.UUID, _task: asyncio.Task[None]) -> None:
         del self._driving[tenant_id]
         if tenant_id in self._again:
             self._again.discard(tenant_id)

@@ -29,7 +29,7 @@ class Filters:
     search: str | None = None
 
 
-def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Row]:
+def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Tenant, Organization]:
     """Returns the SELECT of the tenants in reach, by organization and name.
 
     Args:
@@ -86,7 +86,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def page(session: Session, statement: Select[Row], offset: int, limit: int) -> tuple[int, list[Row]]:
+def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:
     """Runs a SELECT of `listing` for one page.
 
     Returns:
@@ -170,5 +170,3 @@ def unsettled(now: dt.datetime) -> ColumnElement[bool]:
             and_(Tenant.status == "deleted", Tenant.purge_after <= now),
         ),
     )
-
-

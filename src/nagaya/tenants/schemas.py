@@ -136,7 +136,9 @@ class TenantMemberCreate(Input):
     user: Text = Field(
         min_length=1, description="Id, username or e-mail address of a member, or service account, of the organization."
     )
-    roles: list[Text] = Field(min_length=1, max_length=10, description="Tenant roles, or project roles of `project_id`.")
+    roles: list[Text] = Field(
+        min_length=1, max_length=10, description="Tenant roles, or project roles of `project_id`."
+    )
     project_id: uuid.UUID | None = Field(default=None, description="The project, for project roles.")
     expires: dt.datetime | None = Field(default=None, description="When the roles end; never, if left out.")
 

@@ -3,6 +3,7 @@
 import hmac
 import secrets
 import uuid
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -20,7 +21,7 @@ COLUMNS = {
 """Columns of `tenants` by the name that the tenant specification gives each secret."""
 
 
-class Sealer(Protocol):
+class Sealer(Hashable, Protocol):
     """Seals texts under the master key (`nagaya.crypto`)."""
 
     def seal(self, plaintext: str, associated: bytes) -> str:

@@ -1,0 +1,65 @@
+"""HTTP: members of an organization."""
+
+import uuid
+
+from fastapi import APIRouter
+
+from nagaya.access import repository
+from nagaya.access.members import read_members
+from nagaya.access.policy import MemberAdder, MemberEditor, MemberReader, MemberRemover
+from nagaya.access.service import Wanted, add, change, find_account, member, remove
+from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
+from nagaya.http.lists import Paging
+from nagaya.http.transactions import Db, Work
+from nagaya.organizations.schemas import MemberRead, OrganizationMemberCreate, OrganizationMemberUpdate
+
+
+def list_organization_members(access: MemberReader, db: Db, page: Paging) -> list[MemberRead]:
+    """Lists users and service accounts that belong to the organization, by username."""
+    statement = repository.organization_members(access.id, access.standing.now)
+    total, accounts = repository.account_page(db, statement, page.offset, page.limit)
+    page.announce(total)
+    return read_members(db, accounts, access.id, access.standing.now)
+
+
+def add_organization_member(access: MemberAdder, body: OrganizationMemberCreate, work: Work) -> MemberRead:
+    """Makes an existing user, or a service account of the organization, a member."""
+    place = access.place(work)
+    who = find_account(place, body.user)
+    add(place, who, _wanted(body.roles), body.expires)
+    work.session.flush()
+    return read_members(work.session, [who], access.id, place.now)[0]
+
+
+def update_organization_member(
+    access: MemberEditor, principal_id: uuid.UUID, body: OrganizationMemberUpdate, work: Work
+) -> MemberRead:
+    """Replaces the organization roles of a member."""
+    place = access.place(work)
+    who = member(place, principal_id)
+    change(place, who, _wanted(body.roles), body.expires)
+    work.session.flush()
+    return read_members(work.session, [who], access.id, place.now)[0]
+
+
+def remove_organization_member(access: MemberRemover, principal_id: uuid.UUID, work: Work) -> None:
+    """Ends a membership and with it all roles and shares in the organization's tenants; everybody may leave."""
+    place = access.place(work)
+    remove(place, member(place, principal_id))
+
+
+def _wanted(roles: list[str]) -> list[Wanted]:
+    if len(set(roles)) != len(roles):
+        raise InvalidInput("A role is named twice.", fields={"roles": "must not name a role twice"})
+    return [Wanted(role) for role in roles]
+
+
+def add_routes(router: APIRouter) -> None:
+    """Adds the routes of this module to the router of organizations."""
+    acting = responses(Forbidden, Conflict)
+    path = "/{organization}/members"
+    router.add_api_route(path, list_organization_members, methods=["GET"], responses=responses(Forbidden))
+    router.add_api_route(path, add_organization_member, methods=["POST"], status_code=201, responses=acting)
+    one = f"{path}/{{principal_id}}"
+    router.add_api_route(one, update_organization_member, methods=["PATCH"], responses=acting)
+    router.add_api_route(one, remove_organization_member, methods=["DELETE"], status_code=204, responses=acting)

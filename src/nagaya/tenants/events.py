@@ -1,0 +1,185 @@
+"""Takes in the events of a tenant's outbox: audit, usage and deleted resources, each exactly once."""
+
+import datetime as dt
+import uuid
+from typing import Any, Literal
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from nagaya.access import changes
+from nagaya.access.models import Share
+from nagaya.audit.models import AuditEvent
+from nagaya.db.engine import Database
+from nagaya.errors import NotFound
+from nagaya.http.transactions import UnitOfWork
+from nagaya.identity.models import ServiceAccount, User
+from nagaya.tenants.models import Tenant
+
+log = structlog.get_logger("nagaya.tenants.events")
+
+OUTCOMES = frozenset({"success", "denied", "failure", "unknown"})
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+
+
+class TenantEvent(BaseModel):
+    """One event; what it says beyond this depends on its kind, and newer tenants may say more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    seq: int = Field(ge=1, le=2**53)
+    time: float = Field(ge=0, le=4e9)
+    kind: str = Field(max_length=32)
+
+
+class EventBatch(BaseModel):
+    """Body of `POST /channel/v1/events`."""
+
+    events: list[TenantEvent] = Field(max_length=1000)
+
+
+def take_in_events(database: Database, tenant_id: uuid.UUID, batch: EventBatch) -> int:
+    """Stores events that are new, in one transaction with the sequence number up to which they were taken in.
+
+    Args:
+        database: The control database.
+        tenant_id: The tenant that sent them.
+        batch: The events.
+
+    Returns:
+        The sequence number that is acknowledged.
+
+    Raises:
+        NotFound: The tenant does not exist any more.
+    """
+    with UnitOfWork(database) as work:
+        tenant = work.session.get(Tenant, tenant_id, with_for_update=True)
+        if tenant is None:
+            raise NotFound("This tenant does not exist any more.")
+        fresh = sorted((each for each in batch.events if each.seq > tenant.event_sequence), key=lambda each: each.seq)
+        names = _actor_names(work.session, fresh)
+        for event in fresh:
+            _take_in(work, tenant, event, names)
+            tenant.event_sequence = event.seq
+        return tenant.event_sequence
+
+
+def _take_in(work: UnitOfWork, tenant: Tenant, event: TenantEvent, names: dict[str, tuple[str, str]]) -> None:
+    facts = event.model_extra or {}
+    match event.kind:
+        case "audit.outcome":
+            work.session.add(_audit_event(tenant, event, facts, names))
+        case "audit.intent":
+            # Every intent is followed by its outcome, `unknown` at the least: one row for one act.
+            pass
+        case "resources_deleted":
+            _forget_shares(work, tenant, facts.get("resources"))
+        case "usage":
+            work.session.add(_usage_event(tenant, event, facts))
+        case _:
+            log.info("an event of an unknown kind was ignored", tenant_id=str(tenant.id), kind=event.kind)
+
+
+def _audit_event(
+    tenant: Tenant, event: TenantEvent, facts: dict[str, Any], names: dict[str, tuple[str, str]]
+) -> AuditEvent:
+    principal = _text(facts.get("principal"), 64)
+    kind, name = names.get(principal, ("anonymous", ""))
+    route, method = _text(facts.get("route"), 200), _text(facts.get("method"), 16)
+    noun = _noun(route)
+    params = facts.get("params") if isinstance(facts.get("params"), dict) else {}
+    target = next((str(value) for value in reversed(list((params or {}).values()))), "")
+    outcome = facts.get("outcome")
+    return AuditEvent(
+        time=_time(event),
+        organization_id=tenant.organization_id,
+        tenant_id=tenant.id,
+        actor_id=_uuid(principal),
+        actor_kind=kind,
+        actor_name=name[:64],
+        action=f"{noun}.{VERBS.get(method, method.lower() or 'change')}"[:64],
+        target_kind=noun[:32],
+        target_id=target[:64],
+        outcome=outcome if outcome in OUTCOMES else "unknown",
+        request_id=_text(facts.get("request_id"), 64) or None,
+        details={"method": method, "route": route, "status": _status(facts.get("status")), "params": params},
+    )
+
+
+def _usage_event(tenant: Tenant, event: TenantEvent, facts: dict[str, Any]) -> AuditEvent:
+    """Usage is kept in the audit record until there is something that counts it."""
+    return AuditEvent(
+        time=_time(event),
+        organization_id=tenant.organization_id,
+        tenant_id=tenant.id,
+        actor_kind="server",
+        actor_name=tenant.name,
+        action="usage.report",
+        target_kind=_text(facts.get("feature"), 32),
+        target_id=_text(facts.get("resource_id"), 64),
+        outcome="success",
+        details={"total": facts.get("total") if isinstance(facts.get("total"), int) else None},
+    )
+
+
+def _forget_shares(work: UnitOfWork, tenant: Tenant, resources: Any) -> None:
+    """Removes the shares of deleted resources; with a project those of everything in it, which ZenML does not name.
+
+    Source: ZenML calls `delete_resources` with `project/<id>` only when a project is deleted (wire contract, 5.4).
+    """
+    names = [each for each in resources if isinstance(each, str)] if isinstance(resources, list) else []
+    conditions = [Share.resource == name for name in names]
+    conditions += [
+        Share.resource.startswith(f"{name.removeprefix('project/')}:", autoescape=True)
+        for name in names
+        if name.startswith("project/")
+    ]
+    if not conditions:
+        return
+    for start in range(0, len(conditions), 200):
+        gone = work.session.execute(
+            delete(Share).where(Share.tenant_id == tenant.id, or_(*conditions[start : start + 200])).returning(Share.id)
+        ).all()
+        if gone:
+            changes.tenant_changed(work, tenant.id)
+
+
+def _actor_names(session: Session, events: list[TenantEvent]) -> dict[str, tuple[str, str]]:
+    """Returns kind and name of everybody who acts in a batch, by the id that the events give."""
+    ids = {each for event in events if (each := _uuid(_text((event.model_extra or {}).get("principal"), 64)))}
+    found: dict[str, tuple[str, str]] = {}
+    models: tuple[tuple[type[User] | type[ServiceAccount], Literal["user", "service_account"]], ...] = (
+        (User, "user"),
+        (ServiceAccount, "service_account"),
+    )
+    for model, kind in models:
+        for key, name in session.execute(select(model.id, model.username).where(model.id.in_(ids))):
+            found[str(key)] = (kind, name)
+    return found
+
+
+def _noun(route: str) -> str:
+    """Returns what a route of ZenML's API is about: `/api/v1/stacks/{stack_id}` is about `stacks`."""
+    parts = [each for each in route.removeprefix("/api/v1").split("/") if each and not each.startswith("{")]
+    return parts[0] if parts else "tenant"
+
+
+def _time(event: TenantEvent) -> dt.datetime:
+    return dt.datetime.fromtimestamp(event.time, dt.UTC)
+
+
+def _text(value: Any, length: int) -> str:
+    return value.replace("\x00", "")[:length] if isinstance(value, str) else ""
+
+
+def _status(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
