@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         sockets = inherited_sockets()
         state = create_state(ApiSettings.from_platform(config))
     except (ConfigError, KeyFileError, SchemaError, ValueError) as error:
-        log.error("cannot start", reason=str(error))
+        log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
         return 1
     control = create_control(config, state)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -64,7 +64,9 @@ async def redirect(state: State, organization: Part, tenant: Part) -> Location:
         with state.database.read() as db:
             return f"/t/{name}" if tenants.find(db, every_tenant(), name) else None
 
-    location = await to_thread.run_sync(find) if f"{organization}{tenant}" != f"{organization}{tenant}".lower() else None
+    location = (
+        await to_thread.run_sync(find) if f"{organization}{tenant}" != f"{organization}{tenant}".lower() else None
+    )
     if location is None:
         raise NotFound("There is no such tenant.")
     return Location(location=location)

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from nagaya.errors import InvalidInput, NagayaError
+from nagaya.errors import NagayaError
 from nagaya.http.state import State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity import repository
@@ -16,7 +16,7 @@ from nagaya.identity.schemas import ApiKeyCreate
 from nagaya.identity.service import api_keys, own_password, sessions, users
 from nagaya.pages.browser import SignedIn, Submitted, go, view
 from nagaya.pages.rendering import render
-from nagaya.pages.validation import read_form
+from nagaya.pages.validation import check_repeated, read_form
 
 router = APIRouter(prefix="/account", include_in_schema=False)
 SHOWN = 50
@@ -46,13 +46,10 @@ async def change_password(request: Request, state: State, principal: SignedIn, f
     """Sets a new password and ends all other sessions."""
     old, new = form.get("old_password", ""), form.get("password", "")
     try:
-        if new != form.get("repeated"):
-            raise InvalidInput("The two new passwords differ.")
+        check_repeated(new, form.get("repeated"))
         check_password(new, principal.username, principal.email or "")
         hashed = await own_password.verify_and_hash(state, request, principal, old, new)
-        await transact(
-            state, origin_of(request), lambda work: users.change_password(work, state, principal, hashed)
-        )
+        await transact(state, origin_of(request), lambda work: users.change_password(work, state, principal, hashed))
     except NagayaError as error:
         return await _failed(request, state, principal, error)
     return await _page(request, state, principal, notice="Your password was changed; all other sessions have ended.")

@@ -32,7 +32,9 @@ async def visitor(request: Request) -> Principal | None:
     """Returns who looks at the page, by the session cookie alone, and prepares the token of its forms."""
     state = app_state(request)
     cookie = request.cookies.get(state.settings.cookie)
-    principal = await look_up(state, cookie, cookie=True) if cookie and len(cookie) < 4096 and cookie.isascii() else None
+    principal = (
+        await look_up(state, cookie, cookie=True) if cookie and len(cookie) < 4096 and cookie.isascii() else None
+    )
     remember(request, principal)
     name = f"{state.settings.cookie}-csrf"
     nonce = request.cookies.get(name, "")
@@ -140,6 +142,4 @@ def set_session(response: Response, state: AppState, issued: Issued) -> None:
 
 def clear_session(response: Response, state: AppState) -> None:
     """Takes the session cookie back."""
-    response.delete_cookie(
-        state.settings.cookie, path="/", secure=state.settings.secure, httponly=True, samesite="lax"
-    )
+    response.delete_cookie(state.settings.cookie, path="/", secure=state.settings.secure, httponly=True, samesite="lax")

@@ -57,7 +57,9 @@ def choices(work: UnitOfWork, state: AppState, principal: Principal, hint: str) 
     return found
 
 
-async def _ask(request: Request, state: AppState, principal: Principal, code: str, hint: str, error: str | None = None) -> Response:
+async def _ask(
+    request: Request, state: AppState, principal: Principal, *, code: str, hint: str, error: str | None = None
+) -> Response:
     def read(work: UnitOfWork) -> tuple[Device, list[Choice]]:
         return code_guard.find(work, state, principal, code), choices(work, state, principal, hint)
 
@@ -77,9 +79,7 @@ async def _ask(request: Request, state: AppState, principal: Principal, code: st
 
 
 def _enter_code(request: Request, hint: str, error: str | None = None, status: int = 200) -> Response:
-    return render(
-        request, "device_code.html", title="Enter the code", hint=hint, error=error, status_code=status
-    )
+    return render(request, "device_code.html", title="Enter the code", hint=hint, error=error, status_code=status)
 
 
 @router.get("/verify")
@@ -90,7 +90,7 @@ async def verify_page(
     if not user_code:
         return _enter_code(request, workspace[:64])
     try:
-        return await _ask(request, state, principal, user_code[:32], workspace[:64])
+        return await _ask(request, state, principal, code=user_code[:32], hint=workspace[:64])
     except (NotFound, TooManyRequests) as error:
         return _enter_code(request, workspace[:64], error.detail, error.status)
 
@@ -113,7 +113,7 @@ async def decide(request: Request, state: State, principal: SignedIn, form: Subm
     try:
         device = await transact(state, origin_of(request), write)
     except InvalidInput as error:
-        return await _ask(request, state, principal, code, hint, error.detail)
+        return await _ask(request, state, principal, code=code, hint=hint, error=error.detail)
     except (NotFound, TooManyRequests, Conflict) as error:
         return _enter_code(request, hint, error.detail, error.status)
     title = "The client is signed in" if approve else "The client was refused"

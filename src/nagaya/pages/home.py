@@ -62,9 +62,7 @@ async def start_page(request: Request, state: State, principal: SignedIn) -> Res
         reach = organizations_of(principal, state.now())
         found = work.session.scalars(organizations.listing(reach).limit(SHOWN)).all()
         return [
-            _household(
-                work, state, principal, reach_organization(work.session, principal, str(each.id), state.now())
-            )
+            _household(work, state, principal, reach_organization(work.session, principal, str(each.id), state.now()))
             for each in found
         ]
 
@@ -121,9 +119,9 @@ async def create_tenant(
 @router.get("/o/{organization}/workspaces/{tenant}")
 @router.get("/o/{organization}/workspaces/{tenant}/{rest:path}")
 async def tenant_page(
-    organization: Name, tenant: Name, request: Request, state: State, principal: SignedIn, rest: str = ""
+    organization: Name, tenant: Name, request: Request, state: State, *, principal: SignedIn, rest: str = ""
 ) -> Response:
-    """Shows how to use a tenant; also what the links lead to that stock clients print (`rest` names a run, a model …)."""
+    """Shows how to use a tenant; stock clients print links to it, in which `rest` names a run, a model …"""
 
     def read(work: UnitOfWork) -> tuple[Tenant, Organization]:
         access = reach_tenant(work.session, principal, f"{organization}/{tenant}", state.now())

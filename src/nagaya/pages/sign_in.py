@@ -14,7 +14,7 @@ from nagaya.identity.schemas import UserCreate
 from nagaya.identity.service import login, sessions
 from nagaya.pages.browser import Submitted, Visitor, clear_session, go, safe_next, set_session, view
 from nagaya.pages.rendering import render
-from nagaya.pages.validation import read_form
+from nagaya.pages.validation import check_repeated, read_form
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,8 +34,6 @@ async def log_in(request: Request, state: State, form: Submitted) -> Response:
     target = safe_next(form.get("next"))
     username, password = form.get("username", "").strip(), form.get("password", "")
     try:
-        if not username or not password:
-            raise NotAuthenticated("Enter your user name or email, and your password.")
         issued = await login.sign_in(
             state, origin_of(request), place_of(request), login=username, password=password, kind="browser"
         )
@@ -67,7 +65,9 @@ async def log_out(request: Request, state: State, principal: Visitor, _form: Sub
     return response
 
 
-def _setup_page(request: Request, link: SetupLink, token: str, error: NagayaError | None = None, **kept: str) -> Response:
+def _setup_page(
+    request: Request, link: SetupLink, token: str, error: NagayaError | None = None, **kept: str
+) -> Response:
     email = kept.get("email") or str(link.details.get("email") or "")
     return render(
         request,
@@ -100,8 +100,7 @@ async def use_setup_link(request: Request, state: State, _visitor: Visitor, form
         if link.user_id is None:
             wanted = read_form(UserCreate, email=email, name=name)
             email, name = wanted.email, wanted.name
-        if password != form.get("repeated"):
-            raise InvalidInput("The two passwords differ.")
+        check_repeated(password, form.get("repeated"))
         check_password(password, email)
         async with state.passwords.slot():
             hashed = await state.passwords.hash(password)

@@ -28,3 +28,17 @@ def read_form(model: type[M], **values: Any) -> M:
         }
         sentence = "; ".join(f"{name.replace('_', ' ')}: {message}" for name, message in problems.items())
         raise InvalidInput(f"Please correct: {sentence}.", fields=problems) from None
+
+
+def check_repeated(password: str, repeated: str | None) -> None:
+    """Checks that somebody typed a new password twice alike.
+
+    Args:
+        password: The password.
+        repeated: The same again.
+
+    Raises:
+        InvalidInput: They differ.
+    """
+    if password != repeated:
+        raise InvalidInput("The two passwords differ.")
