@@ -99,14 +99,7 @@ def reference_allowed(
         or any(role_allows(document, grant, action, resource) for grant in grants)
         or action in shares.get(resource, [])
         or (reading_one_project and any(grant.get("project") == resource_id for grant in grants))
-        or (
-            reading_one_project
-            and any(
-                shared == resource or shared.startswith(f"{resource_id}:")
-                for shared, given_ in shares.items()
-                if given_
-            )
-        )
+        or (reading_one_project and any(each == resource or each.startswith(f"{resource_id}:") for each in shared))
     )
 
 

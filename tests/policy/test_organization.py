@@ -49,7 +49,9 @@ def test_an_expired_grant_is_no_membership() -> None:
 
 
 def test_tenant_roles_count_for_nothing_in_an_organization() -> None:
-    assert not check_organization([Grant(PREDEFINED_ROLES["tenant_admin"])], "organization:read", NOW).allowed
+    for permission in ("organization:read", "hologram:polish"):
+        decision = check_organization([Grant(PREDEFINED_ROLES["tenant_admin"])], permission, NOW)
+        assert decision == (False, "denied: not a member of the organization")
 
 
 def test_permissions_of_the_future_are_for_administrators() -> None:
