@@ -1,8 +1,9 @@
 """Medians, percentiles and bootstrap intervals of what the benchmarks measure."""
 
+import itertools
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -39,6 +40,15 @@ def summarize(values: Sequence[float]) -> Summary:
         values: At least one value.
     """
     return Summary(len(values), min(values), statistics.median(values), percentile(values, 0.95), max(values))
+
+
+def summarize_blocks(blocks: Iterable[Iterable[float]]) -> Summary:
+    """Returns the summary of all values of all blocks.
+
+    Args:
+        blocks: Values by block.
+    """
+    return summarize(list(itertools.chain.from_iterable(blocks)))
 
 
 @dataclass(frozen=True)

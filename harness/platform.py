@@ -14,7 +14,7 @@ from harness.wire import Address, Caller, wait_until_answered
 
 ROOT = Path(__file__).resolve().parent.parent
 ADMIN_EMAIL = "ada@example.com"
-ADMIN_PASSWORD = "correct horse battery staple"  # noqa: S105 - of a throw-away platform on loopback
+ADMIN_PASSWORD = "correct horse battery staple"
 
 
 def free_port() -> int:
@@ -169,3 +169,8 @@ class Platform:
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
+
+    def process_ids(self) -> dict[str, int]:
+        """Returns the ids of the platform's own processes by name (`supervisor`, `keeper`, `api`, `gateway`)."""
+        status = json.loads(self.command("status", "--data-dir", str(self.data_dir), "--json").stdout)
+        return {process["name"]: process["pid"] for process in status["processes"] if process["pid"]}
