@@ -1,4 +1,4 @@
-"""From `POST /tenants` to the first authenticated 200 through the gateway, beside a plain server on a fresh database."""
+"""From `POST /tenants` to the first authenticated 200 through the gateway, beside a plain server."""
 
 import time
 

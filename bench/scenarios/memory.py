@@ -5,8 +5,8 @@ import uuid
 from bench.context import Context, Row
 from bench.plain import PlainServer
 from bench.statistics import summarize
-from harness.memory import descendants, smaps
 from harness.platform import Platform
+from harness.processes import descendants, smaps
 from harness.wire import Caller
 
 CALLS = ("/api/v1/info", "/api/v1/stacks", "/api/v1/projects", "/api/v1/current-user")

@@ -1,4 +1,4 @@
-"""Memory of processes as the kernel accounts it."""
+"""Processes and their memory as the kernel accounts them."""
 
 from pathlib import Path
 
@@ -29,3 +29,12 @@ def descendants(pid: int) -> list[int]:
         for child in children:
             found += descendants(int(child))
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
