@@ -1,0 +1,1 @@
+"""Benchmarks: the platform beside a plain ZenML server, in one run, interleaved, reported as ratios."""

@@ -1,0 +1,61 @@
+"""Fixtures of the end-to-end tests: one real platform for the session, stock clients, a person with a browser.
+
+`platform`     a running platform with organization `acme` and tenant `staging`; tests must leave it healthy
+`admin`        token of its administrator
+`person`       the administrator with a browser without scripts, signed in
+`client`       a stock ZenML 0.98.0 client with an empty home
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.approval import Person
+from harness.client import CLIENTS, StockClient
+from harness.platform import Platform
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks everything in this directory, and gives real processes more time than unit tests get."""
+    for item in items:
+        if Path(__file__).parent in Path(item.fspath).parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One platform for the whole session."""
+    directory = tmp_path_factory.mktemp("platform")
+    if os.getuid() == 0:
+        # The tenants' own users must be able to reach their directories.
+        for parent in [directory, *directory.parents]:
+            if parent.stat().st_uid == 0 and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    with Platform(directory / "data", settings={"NAGAYA_DEVICE_INTERVAL": "1"}) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(platform: Platform) -> str:
+    """A token of the administrator."""
+    return platform.sign_in()
+
+
+@pytest.fixture
+def person(platform: Platform) -> Iterator[Person]:
+    """The administrator, signed in."""
+    someone = Person(platform.url)
+    someone.sign_in()
+    yield someone
+    someone.close()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> StockClient:
+    """A stock client that knows nothing yet."""
+    if not (CLIENTS / "0.98.0").exists():
+        pytest.skip(f"no stock client at {CLIENTS / '0.98.0'}; ./run test installs it")
+    return StockClient(tmp_path / "home")
