@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import PUBLIC_URL
+from harness import PUBLIC_URL, links_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,8 +162,7 @@ def _tag(name: str) -> dict[str, object]:
 
 
 def _connections(pid: int) -> int:
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(link.startswith("socket:") for link in links) - 1
+    return sum(link.startswith("socket:") for link in links_of(pid)) - 1
 
 
 def texts(node: Any) -> list[str]:
