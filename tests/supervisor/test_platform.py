@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nagaya.crypto import MasterKey
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import control
@@ -126,19 +127,17 @@ def test_a_second_start_finds_the_first(platform: Platform) -> None:
 
 
 def test_in_the_foreground_everything_ends_with_the_supervisor(place: Path) -> None:
+    platform = Platform(platform_config(place))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        platform = Platform(platform_config(place / str(int(number)) if (place / str(int(number))).mkdir() is None else place))
         platform.config.save()
         process = subprocess.Popen([sys.executable, "-m", "nagaya.supervisor.main", str(platform.config.path)])
         try:
-            wait_for(lambda platform=platform: control.is_ready(platform.config))
-            from nagaya.crypto import MasterKey  # noqa: PLC0415
-
+            wait_for(lambda: control.is_ready(platform.config))
             platform.key = MasterKey.load_or_create(platform.config.master_key_path)
             platform.call("wake", id=platform.create())
             process.send_signal(number)
             assert process.wait(30) in (0, -9)
-            wait_for(lambda platform=platform: platform.processes() == set())
+            wait_for(lambda: platform.processes() == set())
         finally:
             process.kill()
             process.wait()
@@ -146,9 +145,9 @@ def test_in_the_foreground_everything_ends_with_the_supervisor(place: Path) -> N
 
 
 def test_a_process_that_cannot_start_is_named_and_tried_again(place: Path) -> None:
-    config = platform_config(place)
-    commands = config.commands | {"gateway": [sys.executable, "-c", "import sys; sys.exit('no such setting')"]}
-    platform = Platform(platform_config(place, commands=commands) if not config.engines_dir.exists() else config)
+    usual = platform_config(place).commands
+    failing = {"gateway": [sys.executable, "-c", "import sys; sys.exit('no such setting')"]}
+    platform = Platform(platform_config(place, commands=usual | failing))
     try:
         with pytest.raises(SetupError, match=r"gateway keeps ending \(no such setting\)"):
             control.start(platform.config, detach=True, timeout=2)
@@ -168,7 +167,9 @@ def test_killed_at_random_it_heals_within_thirty_seconds(platform: Platform) -> 
             platform.call(chance.choice(["wake", "sleep"]), id=chance.choice(tenants))
         except RuntimeFailure:
             time.sleep(0.05)  # It is being healed; the next kill comes in the middle of that.
-        pids = {"zygote": platform.zygotes, "tenant": platform.tenants}.get(victim, lambda name=victim: {platform.pid(name)})()
+        pids = {"zygote": platform.zygotes, "tenant": platform.tenants}.get(
+            victim, lambda name=victim: {platform.pid(name)}
+        )()
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         time.sleep(chance.uniform(0, 0.4))
