@@ -254,24 +254,19 @@ class ClientConnection(asyncio.Protocol):
         if self._current is None or self._current.body.complete:
             self._deadline = math.inf
 
-    def write(self, data: bytes) -> None:
+    def write(self, pieces: list[bytes]) -> None:
         """Send bytes of an answer."""
         if self.transport is not None:
-            self._sent += len(data)
-            self.transport.write(data)
-
-    def write_chunk(self, data: bytes) -> None:
-        """Send a piece of a chunked answer."""
-        if self.transport is not None:
-            self._sent += len(data)
-            self.transport.writelines([b"%x\r\n" % len(data), data, b"\r\n"])
+            self._sent += sum(map(len, pieces))
+            self.transport.writelines(pieces)
 
     def send_reply(self, request: Request, reply: Reply, *, close: bool = False) -> None:
         """Send a complete answer made here."""
         self._close_after |= close
         close = self.must_close(request)
         self.answer_started(reply.status)
-        self.write(reply.encode(request_id=request.request_id, head_only=request.method == b"HEAD", close=close))
+        head_only = request.method == b"HEAD"
+        self.write([reply.encode(request_id=request.request_id, head_only=head_only, close=close)])
 
     def send_error(self, request: Request, error: GatewayError) -> None:
         """Answer with an error; an answer that has begun can only be broken off."""
@@ -291,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
         """Answer bytes that never became a request."""
         self._close_after = True
         reply = error.reply(html=False, request_id=b"-")
-        self.write(reply.encode(request_id=b"-", head_only=False, close=True))
+        self.write([reply.encode(request_id=b"-", head_only=False, close=True)])
         self._frontend.log.write("refused", status=error.status, address=self.address, reason=error.sentence)
 
     def _linger(self) -> None:

@@ -27,6 +27,9 @@ class _Collected:
         if len(self.body) > _MAX_ANSWER:
             self.answer_failed(UpstreamError("The answer is too large."))
 
+    def answer_pause(self) -> None:
+        """Nothing is passed on before the end."""
+
     def answer_end(self) -> None:
         if not self.done.done():
             self.done.set_result(None)
