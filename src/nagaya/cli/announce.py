@@ -1,4 +1,4 @@
-"""Says that the platform serves, where, and what a person does next."""
+"""Says that the platform serves, where, and what a person does next; creates what `nagaya up` was asked for."""
 
 from __future__ import annotations
 
@@ -6,90 +6,88 @@ import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import httpx
-
+from nagaya.cli import resolve
+from nagaya.cli.bootstrap import BootstrapResult, Wanted, create_wanted
+from nagaya.cli.client import ApiClient
 from nagaya.cli.connect import connection_lines
 from nagaya.cli.errors import CliError, ExitCode
 from nagaya.cli.output import Output
 
 if TYPE_CHECKING:
-    from nagaya.cli.bootstrap import BootstrapResult
     from nagaya.runtime.config import PlatformConfig
 
 POLL_SECONDS = 0.1
 
 
-def announce_when_ready(out: Output, config: PlatformConfig, made: BootstrapResult, *, timeout: float) -> None:
-    """Waits until the platform (and the tenant that was asked for) answers, then prints the address and next steps.
+def announce_when_ready(
+    out: Output, config: PlatformConfig, made: BootstrapResult, wanted: Wanted, *, timeout: float
+) -> None:
+    """Waits until the platform answers, creates what is wanted, and prints the address and the next steps.
 
     Raises:
-        CliError: it does not answer within `timeout` seconds.
+        CliError: the platform does not answer within `timeout` seconds, or refuses what is wanted.
     """
+    from nagaya.supervisor import control  # noqa: PLC0415
+
     deadline = time.monotonic() + timeout
-    local = local_address(config)
-    if not answers(f"{local}/ready", deadline):
-        message = f"The platform does not answer after {timeout:g} s; see the logs in {config.log_dir}."
-        raise CliError(message, ExitCode.UNAVAILABLE, error="Timeout")
-    tenant_ready = True
-    if made.organization and made.tenant:
-        tenant_ready = answers(f"{local}/t/{made.organization}/{made.tenant}/api/v1/info", deadline)
-    if out.as_json:
-        out.json(as_json(config, made, tenant_ready=tenant_ready))
-        return
-    out.plain("\n".join(announcement(config, made)))
-    if not tenant_ready:
-        message = f"The tenant {made.tenant} does not serve yet: nagaya tenant show {made.organization}/{made.tenant}"
-        raise CliError(message, ExitCode.UNAVAILABLE, error="Timeout")
-
-
-def local_address(config: PlatformConfig) -> str:
-    """How this machine itself reaches the gateway; the public URL may lead through a proxy that is not there yet."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104  (compared, not bound)
-    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
-
-
-def answers(url: str, deadline: float) -> bool:
-    """Whether `url` answers with 200 before `deadline` (monotonic seconds)."""
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
-                return True
-        except httpx.HTTPError:
-            pass
+    while not control.is_ready(config):
+        if time.monotonic() > deadline:
+            message = f"The platform does not answer after {timeout:g} s; see the logs in {config.log_dir}."
+            raise CliError(message, ExitCode.UNAVAILABLE, error="Timeout")
         time.sleep(POLL_SECONDS)
-    return False
+    if not out.as_json:
+        out.plain("\n".join(announcement(config, made)))
+    tenant = None
+    if wanted.organization and made.token:
+        tenant = with_administrator(config, made.token, lambda api: create_wanted(api, out, wanted, timeout=timeout))
+    elif wanted.organization:
+        named = f"{wanted.organization}/{wanted.tenant}" if wanted.tenant else wanted.organization
+        out.note(f"Open the link first, then call the same `nagaya up` once more: it creates {named}.")
+    if out.as_json:
+        out.json(as_json(config, made, tenant))
+    elif tenant:
+        out.plain("\n".join(tenant_announcement(config, tenant)))
+
+
+def with_administrator(
+    config: PlatformConfig, token: str, action: Callable[[ApiClient], resolve.Json | None]
+) -> resolve.Json | None:
+    """Runs `action` with a client that reaches the gateway from this machine, whatever the public URL leads through."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104  (compared, not bound)
+    address = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+    client = ApiClient(address, token, host=urlsplit(config.public_url).netloc)
+    try:
+        return action(client)
+    finally:
+        client.close()
 
 
 def announcement(config: PlatformConfig, made: BootstrapResult) -> list[str]:
-    """The lines for a person."""
+    """The lines for a person about the platform."""
     lines = [f"Nagaya serves at {config.public_url}"]
     if made.setup_url:
-        lines += ["", "Set the first administrator's password (this link works once):", f"  {made.setup_url}"]
+        lines += ["", "Become the first administrator (this link works once):", f"  {made.setup_url}"]
     elif made.admin_email:
         lines.append(f"Administrator: {made.admin_email}")
-    if made.tenant_url:
-        lines += ["", f"Tenant {made.organization}/{made.tenant} serves at {made.tenant_url}", ""]
-        lines += connection_lines(made.tenant_url, config.public_url, made.version)
     return lines
 
 
-def as_json(config: PlatformConfig, made: BootstrapResult, *, tenant_ready: bool) -> dict[str, Any]:
-    """The stable shape of `nagaya up --json`."""
-    tenant = None
-    if made.tenant_url:
-        tenant = {
-            "organization": made.organization,
-            "name": made.tenant,
-            "server_url": made.tenant_url,
-            "version": made.version,
-            "ready": tenant_ready,
-        }
+def tenant_announcement(config: PlatformConfig, tenant: resolve.Json) -> list[str]:
+    """The lines for a person about the tenant that was asked for."""
+    version = (tenant["zenml_service"].get("configuration") or {}).get("version")
+    head = f"Tenant {resolve.full_name(tenant)} is {tenant['status']} at {tenant['url']}"
+    return ["", head, "", *connection_lines(tenant["url"], config.public_url, version)]
+
+
+def as_json(config: PlatformConfig, made: BootstrapResult | None, tenant: resolve.Json | None) -> dict[str, Any]:
+    """The stable shape of `nagaya up --json`; `made` is None for a platform that ran already."""
     return {
         "url": config.public_url,
         "running": True,
-        "setup_url": made.setup_url,
-        "admin_email": made.admin_email,
+        "setup_url": made.setup_url if made else None,
+        "admin_email": made.admin_email if made else None,
         "tenant": tenant,
     }
 
@@ -100,13 +98,11 @@ def in_background(action: Callable[[], None]) -> None:
     if child:
         os.waitpid(child, 0)
         return
-    code = 0
     try:
         if os.fork() == 0:
             action()
     except CliError as error:
         os.write(2, f"Error: {error.message}\n".encode())
-        code = int(error.code)
     finally:
         # Neither of the two may run what this process has registered for its own exit.
-        os._exit(code)
+        os._exit(0)

@@ -2,39 +2,138 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nagaya.runtime.config import PlatformConfig
+from nagaya.cli import resolve, wait
+from nagaya.cli.errors import CliError, ExitCode
+
+if TYPE_CHECKING:
+    from nagaya.cli.client import ApiClient
+    from nagaya.cli.output import Output
+    from nagaya.runtime.config import PlatformConfig
 
 
 @dataclass(frozen=True)
 class BootstrapResult:
-    """What was made, and what a person must be told once.
+    """What the first start made, and what a person must be told once.
 
     Args:
-        setup_url: Single-use link by which the first administrator sets a password; None when there is one already.
+        setup_url: Single-use link by which the first administrator signs up; None when there is one already.
         admin_email: The administrator that was made now; None when there was one.
-        organization: Name of the organization that was asked for.
-        tenant: Name of the tenant that was asked for.
-        tenant_url: Its address.
-        version: Its ZenML version.
+        token: Token of the oldest administrator for five minutes, to create what was asked for; None without one.
     """
 
     setup_url: str | None = None
     admin_email: str | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `nagaya up` was asked to create, by name."""
+
     organization: str | None = None
     tenant: str | None = None
-    tenant_url: str | None = None
-    version: str | None = None
 
 
-def bootstrap(
-    config: PlatformConfig,
-    *,
-    admin_email: str | None,
-    admin_password: str | None,
-    organization: str | None,
-    tenant: str | None,
-) -> BootstrapResult:
-    """Makes what the first start needs; each step finds what an earlier start has already made."""
-    raise NotImplementedError
+def bootstrap(config: PlatformConfig, *, admin_email: str | None, admin_password: str | None) -> BootstrapResult:
+    """Makes keys, database and first administrator; every start calls it, and finds what an earlier one has made.
+
+    Raises:
+        CliError: a key file is damaged, the database is of a newer version, or the password breaks a rule.
+    """
+    from nagaya.errors import NagayaError  # noqa: PLC0415  (the database and every table: slow to import)
+    from nagaya.identity.setup import bootstrap_admin  # noqa: PLC0415
+
+    if admin_password and not admin_email:
+        message = "NAGAYA_ADMIN_PASSWORD needs the administrator's address: --admin-email or NAGAYA_ADMIN_EMAIL."
+        raise CliError(message, ExitCode.USAGE)
+    with platform_errors():
+        try:
+            made = bootstrap_admin(config, admin_email, admin_password)
+        except NagayaError as error:
+            raise CliError(error.detail, ExitCode.USAGE, error=error.code) from error
+    return BootstrapResult(made.setup_url, made.admin_email, administrator_token(config))
+
+
+def administrator_token(config: PlatformConfig) -> str | None:
+    """A token of five minutes for the oldest administrator; None while there is none.
+
+    Whoever may read the keys on this machine is the administrator already; this saves them the password.
+    """
+    from nagaya.app_state import create_state  # noqa: PLC0415
+    from nagaya.http.settings import ApiSettings  # noqa: PLC0415
+    from nagaya.identity.setup import issue_bootstrap_token  # noqa: PLC0415
+
+    with platform_errors(), acting_as(config.service_uid):
+        state = create_state(ApiSettings.from_platform(config))
+        try:
+            return issue_bootstrap_token(state)
+        finally:
+            state.database.close()
+
+
+def create_wanted(api: ApiClient, out: Output, wanted: Wanted, *, timeout: float) -> resolve.Json | None:
+    """Creates the organization and the tenant that do not exist yet; returns the tenant if one was asked for.
+
+    Args:
+        api: The platform, as its administrator.
+        out: Where progress goes.
+        wanted: The names.
+        timeout: Longest wait for the tenant, seconds.
+    """
+    if not wanted.organization:
+        return None
+    if not any(item["name"] == wanted.organization for item in api.pages("/organizations")):
+        api.post("/organizations", {"name": wanted.organization})
+    if not wanted.tenant:
+        return None
+    home = resolve.organization(api, wanted.organization)
+    found = list(api.pages("/tenants", tenant_name=wanted.tenant, organization_id=home["id"]))
+    if found:
+        first: resolve.Json = found[0]
+        return first
+    response = api.request("POST", "/tenants", json={"name": wanted.tenant, "organization_id": home["id"]})
+    tenant: resolve.Json = response.json()
+    operation = wait.operation_of(response.headers)
+    if operation:
+        wait.wait_for_operation(api, out, operation, timeout=timeout)
+    fresh: resolve.Json = api.get(f"/tenants/{tenant['id']}")
+    return fresh
+
+
+@contextmanager
+def platform_errors() -> Iterator[None]:
+    """Turns what keys and database say about themselves into errors of the command."""
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+
+    from nagaya.db.migrate import SchemaError  # noqa: PLC0415
+    from nagaya.identity.keys import KeyFileError  # noqa: PLC0415
+
+    try:
+        yield
+    except (KeyFileError, SchemaError, ValueError) as error:
+        raise CliError(str(error), error=type(error).__name__) from error
+    except OperationalError as error:
+        # The driver's own words: SQLAlchemy's text repeats the statement and links to its documentation.
+        message = f"The control database cannot be used: {str(error.orig).strip().splitlines()[0]}."
+        raise CliError(message, ExitCode.UNAVAILABLE, error="DatabaseError") from error
+
+
+@contextmanager
+def acting_as(uid: int | None) -> Iterator[None]:
+    """Reads and writes files as the platform's unprivileged user, so that root leaves none that the api cannot use."""
+    if uid is None or os.geteuid() != 0:
+        yield
+        return
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

@@ -36,14 +36,17 @@ class ApiClient:
     Args:
         url: Public URL of the platform, without a trailing slash.
         token: Bearer token; None for calls that need none.
+        host: Host header, if it must differ from the address that is connected to.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, *, host: str | None = None) -> None:
         self.url = url
         headers = {"User-Agent": f"nagaya/{__version__}", "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(base_url=url + API, headers=headers, timeout=TIMEOUT, follow_redirects=False)
+        if host:
+            headers["Host"] = host
+        self._http = httpx.Client(base_url=url + API, headers=headers, timeout=TIMEOUT)
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Sends one request; `arguments` are httpx's (`json`, `params`, `data`, `headers`).

@@ -6,21 +6,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nagaya.cli.announce import announce_when_ready, in_background
+from nagaya.cli.announce import announce_when_ready, as_json, in_background
 from nagaya.cli.context import Cli, command
 from nagaya.cli.errors import CliError, ExitCode
 from nagaya.cli.host import make_config, read_settings, stored_config
 
 if TYPE_CHECKING:
-    from nagaya.cli.bootstrap import BootstrapResult
+    from nagaya.cli.bootstrap import BootstrapResult, Wanted
     from nagaya.runtime.config import PlatformConfig
-    from nagaya.settings import Settings
     from nagaya.supervisor.control import PlatformStatus
 
 app = typer.Typer()
@@ -45,65 +43,60 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it serves; it goes on.")] = False,
 ) -> None:
     """Start the platform on this machine; the first start makes keys, database and a set-up link."""
-    from nagaya.supervisor import layout  # noqa: PLC0415
+    from nagaya.cli.bootstrap import Wanted, bootstrap  # noqa: PLC0415  (imports the database and every table)
+    from nagaya.supervisor import layout  # noqa: PLC0415  (only commands about this machine need the supervisor)
 
     if tenant and not organization:
         raise CliError("--tenant needs --organization: a tenant belongs to one.", ExitCode.USAGE)
     settings = read_settings(data_dir=data_dir, host=host, port=port, public_url=public_url, admin_email=admin_email)
     config = make_config(settings, detach=detach)
-    if already_running(cli, config):
+    wanted = Wanted(organization, tenant)
+    if already_running(cli, config, wanted):
         return
     with supervisor_errors():
         layout.prepare(config)
-    made = first_start(settings, config, organization, tenant)
+    password = settings.admin_password.get_secret_value() if settings.admin_password else None
+    made = bootstrap(config, admin_email=settings.admin_email, admin_password=password)
     config.save()
     # Children inherit the environment: they need the settings, and never the first administrator's password.
     os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
     if detach:
-        start_detached(cli, config, made)
+        start_detached(cli, config, made, wanted)
     else:
-        become_supervisor(cli, config, made)
+        become_supervisor(cli, config, made, wanted)
 
 
-def already_running(cli: Cli, config: PlatformConfig) -> bool:
-    """Says so, and where, if a platform runs on this data directory."""
+def already_running(cli: Cli, config: PlatformConfig, wanted: Wanted) -> bool:
+    """Whether a platform runs on this data directory; says so, and creates what is wanted there."""
     state = host_status(config)
-    if state.state not in {"running", "stopping"}:
+    if not state["running"]:
         return False
-    if state.state == "stopping":
+    if state["state"] == "stopping":
         raise CliError("The platform is just stopping; try again in a moment.", ExitCode.UNAVAILABLE)
-    address = state.public_url or config.public_url
-    cli.out.result(f"Nagaya is already running at {address}.", {"url": address, "running": True})
+    running = stored_config(config.data_dir) or config
+    cli.out.note(f"Nagaya is already running at {running.public_url}.")
+    if wanted.organization:
+        from nagaya.cli.bootstrap import BootstrapResult, administrator_token  # noqa: PLC0415
+
+        made = BootstrapResult(token=administrator_token(running))
+        announce_when_ready(cli.out, running, made, wanted, timeout=READY_TIMEOUT)
+    elif cli.out.as_json:
+        cli.out.json(as_json(running, None, None))
     return True
 
 
-def first_start(
-    settings: Settings, config: PlatformConfig, organization: str | None, tenant: str | None
-) -> BootstrapResult:
-    """Runs the bootstrap with what the settings say about the administrator."""
-    from nagaya.cli.bootstrap import bootstrap  # noqa: PLC0415  (imports the database and every table)
-
-    return bootstrap(
-        config,
-        admin_email=settings.admin_email,
-        admin_password=settings.admin_password.get_secret_value() if settings.admin_password else None,
-        organization=organization,
-        tenant=tenant,
-    )
-
-
-def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult, wanted: Wanted) -> None:
     """Starts the supervisor in a session of its own and returns when the platform serves."""
-    from nagaya.supervisor import control  # noqa: PLC0415  (only commands about this machine need the supervisor)
+    from nagaya.supervisor import control  # noqa: PLC0415
 
     with supervisor_errors():
         control.start(config, timeout=READY_TIMEOUT)
-    announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT)
+    announce_when_ready(cli.out, config, made, wanted, timeout=READY_TIMEOUT)
 
 
-def become_supervisor(cli: Cli, config: PlatformConfig, made: BootstrapResult) -> None:
+def become_supervisor(cli: Cli, config: PlatformConfig, made: BootstrapResult, wanted: Wanted) -> None:
     """Replaces this process by the supervisor, which must stay small; a helper announces the address once it serves."""
-    in_background(lambda: announce_when_ready(cli.out, config, made, timeout=READY_TIMEOUT))
+    in_background(lambda: announce_when_ready(cli.out, config, made, wanted, timeout=READY_TIMEOUT))
     arguments = [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)]
     os.execv(arguments[0], arguments)  # noqa: S606  (no shell is wanted)
 
@@ -124,7 +117,7 @@ def host_status(config: PlatformConfig) -> PlatformStatus:
     from nagaya.supervisor import control  # noqa: PLC0415
 
     with supervisor_errors():
-        return control.status(config.data_dir)
+        return control.status(config)
 
 
 def this_platform(data_dir: Path | None) -> PlatformConfig:
@@ -150,10 +143,14 @@ def down(
     from nagaya.supervisor import control  # noqa: PLC0415
 
     config = this_platform(data_dir)
+    if host_status(config)["state"] == "stopped":
+        cli.out.result("Nagaya is not running.", {"running": False, "stopped": False})
+        return
     with supervisor_errors():
-        stopped = control.stop(config.data_dir, timeout=timeout)
-    sentence = "Nagaya has stopped." if stopped else "Nagaya is not running."
-    cli.out.result(sentence, {"running": False, "stopped": stopped})
+        stopped = control.stop(config, timeout=timeout)
+    if not stopped:
+        raise CliError(f"The platform still runs after {timeout:g} s.", ExitCode.UNAVAILABLE, error="Timeout")
+    cli.out.result("Nagaya has stopped.", {"running": False, "stopped": True})
 
 
 @command(app)
@@ -161,21 +158,17 @@ def status(cli: Cli, data_dir: DataDir = None) -> None:
     """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not serve."""
     config = this_platform(data_dir)
     state = host_status(config)
-    shown: dict[str, Any] = {
-        "url": state.public_url,
-        "data_dir": str(config.data_dir),
-        "state": state.state,
-        "ready": state.ready,
-        "pid": state.pid,
-        "processes": [asdict(process) for process in state.processes],
-    }
     if cli.out.as_json:
-        cli.out.json(shown)
+        cli.out.json({**state, "data_dir": str(config.data_dir)})
     else:
-        cli.out.item(shown, {"url": "URL", "data_dir": "Data directory", "state": "State", "ready": "Serves"})
-        if state.processes:
-            cli.out.table(shown["processes"], {"name": "PROCESS", "pid": "PID", "restarts": "RESTARTS"}, empty="")
-    if not state.ready:
+        cli.out.item(
+            {**state, "data_dir": str(config.data_dir)},
+            {"url": "URL", "data_dir": "Data directory", "state": "State", "ready": "Serves"},
+        )
+        if state["processes"]:
+            columns = {"name": "PROCESS", "pid": "PID", "state": "STATE", "restarts": "RESTARTS"}
+            cli.out.table(state["processes"], columns, empty="")
+    if not state["ready"]:
         raise typer.Exit(int(ExitCode.UNAVAILABLE))
 
 

@@ -118,7 +118,8 @@ def argument_word(argument: Any) -> str:
 
 def api_page() -> str:
     """docs/reference/api.md: every route of the public API, from its OpenAPI document."""
-    from nagaya.app import create_app, create_state  # noqa: PLC0415
+    from nagaya.app import create_app  # noqa: PLC0415
+    from nagaya.app_state import create_state  # noqa: PLC0415
     from nagaya.http.settings import ApiSettings  # noqa: PLC0415
     from nagaya.identity.keys import Keys  # noqa: PLC0415
 
