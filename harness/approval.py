@@ -82,15 +82,16 @@ class Person:
         assert answer.status_code == 200, answer.text
         assert not re.search(r'name="password"', answer.text), "still on the sign-in page"
 
-    def approve(self, url: str, tenant: str | None = None, decision: str = "approve") -> httpx.Response:
+    def approve(self, url: str, tenant: str = "acme/staging", decision: str = "approve") -> httpx.Response:
         """Opens the page that the client opened and approves or denies.
 
         Args:
             url: The page.
-            tenant: Id of the tenant to choose instead of the one that is preselected.
+            tenant: `organization/tenant` to choose.
             decision: `approve` or `deny`.
         """
         page = self.browser.get(url)
         assert page.status_code == 200, page.text
-        fields = {"decision": decision} | ({"tenant_id": tenant} if tenant else {})
-        return self.submit(page, "decision", **fields)
+        option = re.search(rf'<option value="([^"]+)"[^>]*>{re.escape(tenant)}<', page.text)
+        assert option is not None, f"{tenant} is not offered: {page.text}"
+        return self.submit(page, "decision", decision=decision, tenant=option[1])
