@@ -118,6 +118,7 @@ class Tenant:
         self.listener.bind(str(self.path))
         self.listener.listen(128)
         self._token = ""
+        self._zygote: Zygote | None = None
 
     @property
     def database(self) -> Path:
@@ -189,7 +190,7 @@ class Tenant:
 
     def start(self, zygote: Zygote) -> dict[str, Any]:
         """Forks the tenant and returns its readiness line."""
-        self.started = time.monotonic()
+        self.started, self._zygote = time.monotonic(), zygote
         with self._descriptors() as (descriptors, read):
             answer = zygote.request(self.order(), descriptors)
             self.pid = answer.get("pid", 0)
@@ -259,6 +260,11 @@ class Tenant:
         return path.read_text() if path.exists() else ""
 
     def close(self) -> None:
+        """Kills the process that a failed test left behind, and removes the directory."""
+        if self._zygote is not None:
+            self._zygote.request({"cmd": "ping"})  # The exits that are already known arrive before its answer.
+            if self.pid and self.pid not in self._zygote.exits:
+                self.stop(self._zygote, signal.SIGKILL)
         self.listener.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 

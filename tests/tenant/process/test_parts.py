@@ -1,4 +1,4 @@
-"""Parts of the process side that need no tenant: the local cloud connection, in-process calls, and the zygote's checks."""
+"""Parts of the process side that need no tenant: local cloud connection, in-process calls, the zygote's checks."""
 
 from __future__ import annotations
 
