@@ -86,8 +86,8 @@ def test_a_real_tenant_lives_through_everything(platform: Platform) -> None:
     platform.call("apply", spec=spec)
     policy = {
         "schema": 1, "tenant": spec["id"], "organization": spec["organization_id"], "version": 1,
-        "issuer": spec["public_url"], "issued_at": int(time.time()), "jwks": {"keys": []}, "principals": {}, "roles": {},
-        "revoked_sessions": {},
+        "issuer": spec["public_url"], "issued_at": int(time.time()), "jwks": {"keys": []}, "principals": {},
+        "roles": {}, "revoked_sessions": {},
     }  # fmt: skip
     platform.call("policy", id=spec["id"], policy=policy)
     awake = rpc.call(platform.config.socket("keeper"), "wake", timeout=200, id=spec["id"])
