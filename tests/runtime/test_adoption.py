@@ -11,16 +11,21 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local.processes import ProcessIdentity
-from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 
 def restart(keeper: KeeperProcess) -> None:
     keeper.kill()
     keeper.start()
     keeper.call("hello")
+
+
+def wake_in_vain(keeper: KeeperProcess, tenant: str) -> None:
+    with pytest.raises(RuntimeFailure):
+        keeper.call("wake", id=tenant)
 
 
 def test_living_tenants_and_zygotes_are_adopted(keeper: KeeperProcess) -> None:
@@ -79,13 +84,15 @@ def test_a_start_that_nobody_recorded_is_found_and_ended(place: Path) -> None:
     with running_keeper(place, ready_timeout=60.0) as keeper:
         keeper.engine.behave(tenant="mute")
         tenant = keeper.create()
-        threading.Thread(target=lambda: pytest.raises(RuntimeFailure, keeper.call, "wake", id=tenant)).start()
+        waiting = threading.Thread(target=wake_in_vain, args=(keeper, tenant))
+        waiting.start()
         orphan = wait_for(keeper.tenants)
         keeper.kill()
         path = keeper.config.keeper_dir / "tenants" / tenant / "state.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"process": None}))
         keeper.engine.behave()
         keeper.start()
+        waiting.join(10)
         assert keeper.wait_state(tenant, "awake")["pid"] not in orphan
         assert not any(alive(pid) for pid in orphan)
         keeper.check_invariants()

@@ -26,6 +26,9 @@ body = json.dumps(about).encode()
 while True:
     for key, _ in selector.select():
         connection, _ = key.fileobj.accept()
-        connection.recv(4096)
+        if b"/channel/" in connection.recv(4096):
+            connection.sendall(b"HTTP/1.1 503 Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+            continue
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         connection.close()

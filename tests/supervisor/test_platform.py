@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.runtime.support import alive, ask, wait_for
+from tests.supervisor.support import Platform, platform_config, running_platform
 
 from nagaya.crypto import MasterKey
 from nagaya.runtime.interface import RuntimeFailure
@@ -18,8 +20,6 @@ from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import control
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.record import SupervisorRecord
-from tests.runtime.support import alive, ask, wait_for
-from tests.supervisor.support import Platform, platform_config, running_platform
 
 
 def kill(pid: int) -> None:
@@ -81,7 +81,7 @@ def test_whatever_is_killed_comes_back_and_nothing_else_moves(platform: Platform
 
 def test_a_supervisor_that_was_restarted_can_restart_the_rest_on_the_same_sockets(platform: Platform) -> None:
     kill(platform.pid("supervisor"))
-    wait_for(lambda: platform.record().identity.alive())
+    wait_for(platform.record().identity.alive)
     for name in ("gateway", "keeper", "api"):
         old = platform.pid(name)
         kill(old)

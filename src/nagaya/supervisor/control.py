@@ -6,7 +6,6 @@ import dataclasses
 import http.client
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
 from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.logs import open_log, tail
-from nagaya.runtime.local.processes import ProcessIdentity
+from nagaya.runtime.local.processes import ProcessIdentity, wait_exit
 from nagaya.supervisor import layout, main
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.processes import fix_python_path
@@ -205,7 +204,7 @@ def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
         return True
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        return bool(select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0])
+        return wait_exit(descriptor, deadline - time.monotonic())
     except ProcessLookupError:
         return True
     except PermissionError as error:

@@ -67,10 +67,10 @@ def enter(config: PlatformConfig) -> bool:
 
 def _unshare(example: Path) -> None:
     if _libc.unshare(CLONE_NEWNS) != 0:
+        closed = closed_ancestor(example)
         raise SetupError(
-            f"{closed_ancestor(example)} is closed to other users but contains {example}, and this system does not "
-            f"permit a private view of it; run `chmod o+x {closed_ancestor(example)}`, move the installation, or start as "
-            "an ordinary user."
+            f"{closed} is closed to other users but contains {example}, and this system does not permit a private view "
+            f"of it; run `chmod o+x {closed}`, move the installation, or start as an ordinary user."
         )
     _mount("none", "/", None, MS_REC | MS_PRIVATE, None)
 

@@ -245,6 +245,13 @@ class Reaper:
         return Watched(ProcessIdentity(child.pid, start, boot_id()), os.pidfd_open(child.pid))
 
 
+def wait_exit(descriptor: int, seconds: float) -> bool:
+    """Wait (blocking) for the end of the process behind a pidfd; False when it still runs."""
+    poll = select.poll()  # Unlike select(2) it takes descriptors above 1023.
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
+
+
 def kill_and_wait(pids: set[int], grace: float = 0.0) -> None:
     """End processes and wait (blocking) until they are gone: SIGTERM first if they get `grace` seconds, SIGKILL."""
     descriptors = {}
@@ -259,7 +266,7 @@ def kill_and_wait(pids: set[int], grace: float = 0.0) -> None:
                     signal.pidfd_send_signal(descriptor, number)
             deadline = time.monotonic() + seconds
             for descriptor in descriptors.values():
-                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+                wait_exit(descriptor, deadline - time.monotonic())
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)

@@ -79,10 +79,11 @@ class Zygote:
         self.socket = self.pool.next_socket(self.engine.version)
         read, write = os.pipe2(os.O_CLOEXEC)
         log = open_log(self.pool.log_path(self.engine.version), self.pool.config.log_bytes)
+        command = [str(self.engine.python), "-m", "nagaya_tenant.zygote"]
         began = time.monotonic()
         try:
             self.process = self.pool.reaper.start(
-                [str(self.engine.python), "-m", "nagaya_tenant.zygote", str(self.socket)],
+                [*command, str(self.socket), "--template", str(self.engine.template)],
                 environment=self.pool.environment(),
                 output=log,
                 stdout=write,
