@@ -2,80 +2,96 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
 from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
+from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.logs import open_log, tail
-from nagaya.runtime.local.processes import ProcessIdentity
+from nagaya.runtime.local.processes import ProcessIdentity, wait_exit
 from nagaya.supervisor import layout, main
 from nagaya.supervisor.errors import SetupError
+from nagaya.supervisor.processes import fix_python_path
 from nagaya.supervisor.record import SupervisorRecord, lock_is_held
 
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 90.0
 
 
-@dataclass(frozen=True)
-class ProcessStatus:
+class ProcessStatus(TypedDict):
     """One process of the platform."""
 
     name: str
     pid: int | None
+    state: Literal["running", "absent"]
     restarts: int
 
 
-@dataclass(frozen=True)
-class PlatformStatus:
-    """Whether a data directory's platform runs, and where. `ready`: the gateway answers `/ready` with 200."""
+class PlatformStatus(TypedDict):
+    """Whether a data directory's platform runs, and where.
 
+    `state` `damaged`: processes without a living supervisor; `ready`: the gateway answers `/ready` with 200.
+    """
+
+    running: bool
     state: Literal["stopped", "running", "stopping", "damaged"]
-    ready: bool = False
-    pid: int | None = None
-    public_url: str | None = None
-    detach: bool = False
-    processes: list[ProcessStatus] = field(default_factory=list)
+    ready: bool
+    pid: int | None
+    url: str | None
+    detach: bool
+    processes: list[ProcessStatus]
 
 
-def status(data_dir: Path, run_dir: Path | None = None) -> PlatformStatus:
-    """Return what runs on `data_dir`. `damaged`: processes without a living supervisor.
+def _run_dir(target: Path | PlatformConfig) -> Path:
+    if isinstance(target, PlatformConfig):
+        return target.run_dir
+    return default_run_dir(Path(os.path.abspath(target)))  # noqa: PTH100 - links stay as the user wrote them.
+
+
+def running(target: Path | PlatformConfig) -> bool:
+    """Tell whether a supervisor serves this data directory (or one is just starting)."""
+    return lock_is_held(_run_dir(target))
+
+
+def status(target: Path | PlatformConfig) -> PlatformStatus:
+    """Return what runs on a data directory, given by its path or its configuration.
 
     Raises SetupError when the directory cannot be read.
     """
-    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
+    run_dir = _run_dir(target)
+    result = PlatformStatus(running=False, state="stopped", ready=False, pid=None, url=None, detach=False, processes=[])
     try:
         config = PlatformConfig.load(run_dir / "config.json")
     except ConfigError:
-        return PlatformStatus("stopped")
+        return result
     except OSError as error:
         raise SetupError(f"{run_dir} cannot be read by this user: {error.strerror}.") from error
+    result["url"], result["detach"] = config.public_url, config.detach
     record = SupervisorRecord.read(run_dir)
     if record is None:
-        return PlatformStatus("stopped", public_url=config.public_url)
-    processes = [
-        ProcessStatus(name, item.identity.pid if item.identity and item.identity.alive() else None, item.restarts)
-        for name, item in record.services.items()
-    ]
-    alive = record.identity.alive()
-    if not alive and not any(process.pid for process in processes):
-        return PlatformStatus("stopped", public_url=config.public_url)
-    state: Literal["running", "stopping", "damaged"] = "damaged"
-    if alive:
-        state = "stopping" if record.state == "stopping" else "running"
-    return PlatformStatus(
-        state, is_ready(config), record.identity.pid if alive else None, config.public_url, config.detach, processes
-    )
+        return result
+    for name, item in record.services.items():
+        pid = item.identity.pid if item.identity and item.identity.alive() else None
+        state: Literal["running", "absent"] = "running" if pid else "absent"
+        result["processes"].append(ProcessStatus(name=name, pid=pid, state=state, restarts=item.restarts))
+    if record.identity.alive():
+        result["pid"] = record.identity.pid
+        result["running"] = True
+        result["state"] = "stopping" if record.state == "stopping" else "running"
+    elif any(process["pid"] for process in result["processes"]):
+        result["state"] = "damaged"
+    result["ready"] = result["state"] != "stopped" and is_ready(config)
+    return result
 
 
 def is_ready(config: PlatformConfig, timeout: float = 2.0) -> bool:
@@ -98,15 +114,16 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
     running, or does not become ready within `timeout` seconds.
     """
     if detach is not None and detach != config.detach:
-        config = PlatformConfig(**{**vars(config), "detach": detach})
+        config = dataclasses.replace(config, detach=detach)
     layout.prepare(config)
-    if lock_is_held(config.run_dir):
-        found = status(config.data_dir, config.run_dir)
-        raise SetupError(f"Nagaya already runs on {config.data_dir} (pid {found.pid}, {found.public_url}).")
+    if running(config):
+        found = status(config)
+        raise SetupError(f"Nagaya already runs on {config.data_dir} (pid {found['pid']}, {found['url']}).")
     _raise_file_limit()
     if not config.detach:
         return main.run(config)
     config.save()
+    fix_python_path()
     log = open_log(config.log_dir / "supervisor.log", config.log_bytes)
     try:
         process = subprocess.Popen(
@@ -119,15 +136,17 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
         )
     finally:
         os.close(log)
-    wait_ready(config, process, timeout)
-    process.returncode = 0  # It outlives us: nobody is to wait for it.
+    try:
+        wait_ready(config, process, timeout)
+    finally:
+        process.returncode = process.returncode or 0  # It outlives us: nobody is to wait for it.
     return 0
 
 
 def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, timeout: float) -> None:
     """Wait until the platform answers. Raises SetupError with the last log line when it ends or stays silent."""
     deadline = time.monotonic() + timeout
-    while not is_ready(config):
+    while not (_took_over(config, process) and is_ready(config)):
         log = config.log_dir / "supervisor.log"
         if process is not None and process.poll() is not None:
             lines = tail(log, 20, below=log.parent)
@@ -136,6 +155,12 @@ def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, 
         if time.monotonic() > deadline:
             raise SetupError(f"Nagaya does not answer after {timeout:g} s; {_slowest(config)} See {config.log_dir}.")
         time.sleep(0.1)
+
+
+def _took_over(config: PlatformConfig, process: subprocess.Popen[bytes] | None) -> bool:
+    """Tell whether our supervisor serves: until then a gateway of an earlier run may still answer."""
+    record = SupervisorRecord.read(config.run_dir)
+    return record is not None and (process is None or record.identity.pid == process.pid)
 
 
 def _slowest(config: PlatformConfig) -> str:
@@ -149,41 +174,43 @@ def _slowest(config: PlatformConfig) -> str:
     return f"{failing[0]} keeps ending ({last[-1] if last else 'its log is empty'})."
 
 
-def stop(data_dir: Path, timeout: float = STOP_TIMEOUT, run_dir: Path | None = None) -> bool:
-    """Stop the platform in order and wait for it; False when it did not run.
+def stop(target: Path | PlatformConfig, timeout: float = STOP_TIMEOUT) -> bool:
+    """Stop the platform in order and wait for it (seconds); False when it still runs after that.
 
-    Raises SetupError when it still runs after `timeout` seconds or belongs to another user.
+    Raises SetupError when it belongs to another user.
     """
-    run_dir = run_dir or default_run_dir(Path(os.path.abspath(data_dir)))  # noqa: PTH100 - links stay as they are.
+    run_dir = _run_dir(target)
     record = SupervisorRecord.read(run_dir)
     if record is None:
-        return False
-    identities = [record.identity, *(item.identity for item in record.services.values() if item.identity)]
+        return not lock_is_held(run_dir)
     deadline = time.monotonic() + timeout
-    found = False
+    services = [record.services[name] for name in main.STOP_ORDER if name in record.services]
     # The supervisor first. Processes without one are stopped directly, the keeper (with its tenants) last.
-    for identity in [identities[0], *reversed(identities[1:])]:
-        found = _terminate(identity, deadline) or found
-    if found:
-        SupervisorRecord.path(run_dir).unlink(missing_ok=True)
-    return found
+    for identity in [record.identity, *(item.identity for item in services)]:
+        if identity is not None and not _terminate(identity, deadline):
+            return False
+    end_strays(run_dir, max(0.1, deadline - time.monotonic()))
+    SupervisorRecord.path(run_dir).unlink(missing_ok=True)
+    return True
 
 
 def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
-    """Send SIGTERM and wait for the end; False when it did not run. Raises SetupError."""
+    """Send SIGTERM and wait; False when the process still runs at the deadline. Raises SetupError."""
     if not identity.alive():
-        return False
-    with suppress(ProcessLookupError):
+        return True
+    try:
         descriptor = os.pidfd_open(identity.pid)
-        try:
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise SetupError(f"Nagaya (pid {identity.pid}) has not stopped yet; see its logs or try again.")
-        except PermissionError as error:
-            raise SetupError("Nagaya runs as another user; stop it as that user.") from error
-        finally:
-            os.close(descriptor)
-    return True
+    except ProcessLookupError:
+        return True
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        return wait_exit(descriptor, deadline - time.monotonic())
+    except ProcessLookupError:
+        return True
+    except PermissionError as error:
+        raise SetupError("Nagaya runs as another user; stop it as that user.") from error
+    finally:
+        os.close(descriptor)
 
 
 def _raise_file_limit() -> None:

@@ -63,6 +63,10 @@ def _make(config: PlatformConfig) -> None:
         config.run_dir.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     _directory(config.run_dir, 0o711 if split else 0o700)
     _directory(config.run_dir / "t", 0o710 if split else 0o700, None, gateway)
+    if split and service is not None:
+        # Root may have made these before the api first started (`nagaya up` sets the platform up as root).
+        for path in (*config.data_dir.glob("control.db*"), *(config.data_dir / "keys").iterdir()):
+            os.chown(path, service, service, follow_symlinks=False)
 
 
 def _directory(path: Path, mode: int, owner: int | None = None, group: int | None = None) -> None:
@@ -87,7 +91,8 @@ def _check_limits() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < SMALLEST_FILE_LIMIT:
         raise SetupError(
-            f"Only {hard} files may be open at once; allow at least {SMALLEST_FILE_LIMIT} (`ulimit -Hn`, or LimitNOFILE= in systemd)."
+            f"Only {hard} files may be open at once; allow at least {SMALLEST_FILE_LIMIT} "
+            "(`ulimit -Hn`, or LimitNOFILE= in systemd)."
         )
 
 
@@ -97,7 +102,8 @@ def _explain(error: OSError, data_dir: Path) -> str:
     if error.errno == errno.EROFS:
         return f"{data_dir} is on a read-only disk; choose another data directory."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{error.filename or data_dir} may not be written by this user; choose another data directory or start as its owner."
+        place = error.filename or data_dir
+        return f"{place} may not be written by this user; choose another data directory or start as its owner."
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return f"{error.filename or data_dir} is not a directory; choose another data directory."
     return f"{data_dir} cannot be used: {error.strerror}."

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from nagaya.runtime.config import ConfigError, PlatformConfig
-from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, become_subreaper
+from nagaya.runtime.local.adoption import end_strays
+from nagaya.runtime.local.processes import ProcessIdentity, Reaper, become_subreaper, kill_and_wait
 from nagaya.supervisor import layout, view
 from nagaya.supervisor.errors import SetupError
-from nagaya.supervisor.processes import Service, service_specs
+from nagaya.supervisor.processes import Service, fix_python_path, service_specs
 from nagaya.supervisor.record import ServiceRecord, SupervisorRecord, take_lock
 from nagaya.supervisor.sockets import UNIX_SOCKETS, bind_all, inherited_sockets
 
@@ -48,26 +49,15 @@ class Supervisor:
         except OSError:
             logger.exception("the processes cannot be recorded")
 
-    async def start(self, earlier: SupervisorRecord | None, *, adopt: bool) -> None:
-        """Adopt the processes of an earlier supervisor, or end them, and start what is missing."""
+    def start(self, earlier: SupervisorRecord | None, *, adopt: bool) -> None:
+        """Adopt the processes of an earlier supervisor if wanted, and start what is missing."""
         become_subreaper()
         self.reaper.install()
         found = earlier.services if earlier is not None else {}
-        if not adopt:
-            await self._end_leftovers(found)
         for name, service in self.services.items():
             known = found.get(name)
             service.run(known.identity if adopt and known else None, known.restarts if adopt and known else 0)
         self.save()
-
-    async def _end_leftovers(self, found: dict[str, ServiceRecord]) -> None:
-        """End processes that serve sockets which nobody can reach any more; tenants go on and are adopted."""
-        for name, known in found.items():
-            process = Watched.open(known.identity) if known.identity else None
-            if process is not None:
-                logger.warning("ending the %s of an earlier run, pid %d", name, process.pid)
-                # The keeper is killed because an orderly stop would take the tenants with it.
-                await process.stop(0.0 if name == "keeper" else 5.0)
 
     async def rotate_logs(self) -> None:
         """Keep the logs small, for ever."""
@@ -83,9 +73,23 @@ class Supervisor:
         for name in STOP_ORDER:
             await self.services[name].stop()
             self.save()
+        # A keeper that was stopped before it could listen to signals, or had to be killed, leaves its tenants.
+        end_strays(self.config.run_dir, self.config.stop_timeout)
         for name in (*UNIX_SOCKETS, "supervisor"):
             path = self.config.run_dir / ("supervisor.json" if name == "supervisor" else f"{name}.sock")
             path.unlink(missing_ok=True)
+
+
+def end_leftovers(earlier: SupervisorRecord | None) -> None:
+    """End what an earlier run left: it holds the addresses, and serves sockets that nobody reaches any more.
+
+    The keeper is killed too, because an orderly stop would take the tenants with it: those go on and are adopted.
+    """
+    found = earlier.services.items() if earlier is not None else ()
+    pids = {item.identity.pid: name for name, item in found if item.identity and item.identity.alive()}
+    if pids:
+        logger.warning("ending processes of an earlier run: %s", pids)
+        kill_and_wait(set(pids))
 
 
 async def supervise(config: PlatformConfig, sockets: dict[str, socket.socket], *, adopt: bool) -> None:
@@ -95,7 +99,7 @@ async def supervise(config: PlatformConfig, sockets: dict[str, socket.socket], *
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     supervisor = Supervisor(config, sockets)
-    await supervisor.start(SupervisorRecord.read(config.run_dir), adopt=adopt)
+    supervisor.start(SupervisorRecord.read(config.run_dir), adopt=adopt)
     rotating = asyncio.create_task(supervisor.rotate_logs())
     await ended.wait()
     rotating.cancel()
@@ -109,6 +113,7 @@ def run(config: PlatformConfig) -> int:
     Raises SetupError when it cannot start.
     """
     os.umask(0o077)
+    fix_python_path()
     layout.prepare(config)
     lock = take_lock(config.run_dir)
     if lock is None:
@@ -119,6 +124,8 @@ def run(config: PlatformConfig) -> int:
         os.chdir("/")
         sockets = inherited_sockets()
         adopt = "keeper" in sockets
+        if not adopt:
+            end_leftovers(SupervisorRecord.read(config.run_dir))
         config.save()
         asyncio.run(supervise(config, sockets if adopt else bind_all(config), adopt=adopt))
     finally:

@@ -37,6 +37,13 @@ class ServiceSpec:
     stop_timeout: float
 
 
+def fix_python_path() -> None:
+    """Make a relative `PYTHONPATH` absolute: children start in another directory."""
+    if entries := os.environ.get("PYTHONPATH"):
+        absolute = [str(Path(entry).absolute()) for entry in entries.split(os.pathsep) if entry]
+        os.environ["PYTHONPATH"] = os.pathsep.join(absolute)
+
+
 def service_specs(config: PlatformConfig) -> list[ServiceSpec]:
     """Return the platform's processes in the order of their start."""
     everything = ("gateway", "keeper", "api", "internal", "channel")

@@ -24,9 +24,8 @@ def needed_paths(config: PlatformConfig) -> list[Path]:
     """Return the directories that the api, the gateway and the tenants must be able to traverse."""
     source = Path(nagaya.__file__).parent.parent
     paths = [Path(sys.base_prefix), Path(sys.prefix), source, config.engines_dir, config.data_dir, config.run_dir]
-    for engine in catalog.installed(config.engines_dir):
-        # An engine's interpreter may live elsewhere than ours; its prefix is two levels above the real file.
-        paths.append(engine.python.resolve().parent.parent)
+    # An engine's interpreter may live elsewhere than ours; its prefix is two levels above the real file.
+    paths += [engine.python.resolve().parent.parent for engine in catalog.installed(config.engines_dir)]
     if config.master_key_file is not None:
         paths.append(config.master_key_file.parent)
     return list(dict.fromkeys(path for path in paths if path.exists()))
@@ -68,10 +67,10 @@ def enter(config: PlatformConfig) -> bool:
 
 def _unshare(example: Path) -> None:
     if _libc.unshare(CLONE_NEWNS) != 0:
+        closed = closed_ancestor(example)
         raise SetupError(
-            f"{closed_ancestor(example)} is closed to other users but contains {example}, and this system does not permit "
-            f"a private view of it; run `chmod o+x {closed_ancestor(example)}`, move the installation, or start as "
-            "an ordinary user."
+            f"{closed} is closed to other users but contains {example}, and this system does not permit a private view "
+            f"of it; run `chmod o+x {closed}`, move the installation, or start as an ordinary user."
         )
     _mount("none", "/", None, MS_REC | MS_PRIVATE, None)
 

@@ -37,11 +37,13 @@ class Host:
         """Return the directory of a tenant's own files."""
         return self.config.data_dir / "tenants" / tenant
 
-    def prepare(self, spec: TenantSpec) -> dict[str, Any]:
+    def prepare(self, spec: TenantSpec, policy_version: int | None) -> dict[str, Any]:
         """Make a tenant's directories under its own user and return its spawn message.
 
         Raises SpawnError with a sentence when something that it needs is missing.
         """
+        if policy_version is None:
+            raise SpawnError("no policy document has arrived for it yet")
         engine = catalog.find(self.config.engines_dir, spec.engine)
         if engine is None:
             raise SpawnError(f"the engine {spec.engine} is not installed; run `nagaya engine install {spec.engine}`")

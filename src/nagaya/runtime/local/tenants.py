@@ -214,10 +214,8 @@ class Tenant:
             self._bind()
             self._unwatch_socket()
             self._set("starting")  # On disk before the fork: whoever finds it looks for a process without record.
-            if self.policy_version is None:
-                raise SpawnError("no policy document has arrived for it yet")
             prepared = self.host.clock()
-            message = self.host.prepare(spec)
+            message = self.host.prepare(spec, self.policy_version)
             assert self.listener is not None
             phases = {"queue": prepared - began, "prepare": self.host.clock() - prepared}
             child = await self.host.spawner.spawn(spec.engine, message, self.listener, self.record.policy_path)
@@ -238,7 +236,7 @@ class Tenant:
             raise RuntimeFailure("timeout", f"The tenant did not answer within {limit:g} s.") from None
         if answer is None:
             await child.process.exited.wait()
-            raise SpawnError(self._ending(child.process))
+            raise SpawnError(await self._ending(child.process))
         if answer.get("ready") is not True:
             raise SpawnError(str(answer.get("reason", "it gave no reason")))
         now = self.host.clock()
@@ -277,8 +275,8 @@ class Tenant:
         if self.spec is not None and self.desired == "running" and not self.spec.hibernate:
             self.wake_soon()
 
-    def _ending(self, process: Watched) -> str:
-        ending = describe_exit(self.host.pool.exit_code(process.pid))
+    async def _ending(self, process: Watched) -> str:
+        ending = describe_exit(await self.host.pool.exit_code(process.pid))
         lines = [line for line in self.read_log(50) if line.strip()][-REASON_LINES:]
         return f"its process {ending}" + (": " + " | ".join(lines) if lines else "")
 
@@ -289,13 +287,12 @@ class Tenant:
 
     async def _await_exit(self, process: Watched) -> None:
         await process.exited.wait()
-        await asyncio.sleep(0)  # The zygote's message about the exit may be queued right behind.
         async with self._lock:
             if self.process is not process:
                 return
             self.process = None
             self.restarts += 1
-            reason = self._ending(process)
+            reason = await self._ending(process)
             logger.error("tenant %s: %s", self.id, reason)
             self._failure(reason)
         if self.state == "asleep":
@@ -426,13 +423,8 @@ class Tenant:
     def load(self) -> Watched | None:
         """Read the record of an earlier keeper and return the process that can be adopted, if any.
 
-        A tenant whose record is damaged is kept and shown as failed: its data is untouched and the api sends a new spec.
+        A tenant whose record is damaged is kept and shown as failed: its data is untouched, the api sends a new spec.
         """
-        try:
-            self.spec = self.record.read_spec()
-        except StateFileError as error:
-            self.state, self.reason, self._failed_at = "failed", str(error), self.host.clock()
-            return None
         self.policy_version = self.record.policy_version()
         self.info = self.record.read_info()
         stored = self.record.read_state()
@@ -440,6 +432,10 @@ class Tenant:
         self.restarts = int(stored.get("restarts", 0))
         self.timings = dict(stored.get("timings") or {})
         self.state, self.reason = str(stored.get("state", "stopped")), stored.get("reason")
+        try:
+            self.spec = self.record.read_spec()
+        except StateFileError as error:
+            self.state, self.reason = "failed", str(error)
         identity = ProcessIdentity.from_json(stored.get("process"))
         if identity is not None and identity.boot != boot_id() and self.state in ("awake", "starting", "stopping"):
             self.state = "asleep"  # The machine was restarted: tenants come back when somebody needs them.
@@ -458,14 +454,15 @@ class Tenant:
             self.process = process
             async with self._lock:
                 await self._stop_process()
-        if was == "failed" and self.desired == "running":
+        if was == "failed" and (self.desired == "running" or self.spec is None):
             self._failed_at = self.host.clock()
             self._unbind()
             self._set("failed", self.reason)
             return
         self._rest(self.reason if was == "asleep" else None)
-        wanted = self.spec is not None and self.desired == "running"
-        if wanted and (was in ("awake", "starting") or not self.spec.hibernate):  # type: ignore[union-attr]
+        if self.spec is None or self.desired != "running":
+            return
+        if was in ("awake", "starting") or not self.spec.hibernate:
             self.wake_soon()
 
     def release(self) -> None:

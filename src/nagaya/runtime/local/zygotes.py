@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 EXITS_KEPT = 256
+STATUS_SECONDS = 0.3
 EXIT_UNSUPPORTED = 78
 """The zygote's word for "this engine cannot be forked": trying again would not help."""
 
@@ -78,10 +79,11 @@ class Zygote:
         self.socket = self.pool.next_socket(self.engine.version)
         read, write = os.pipe2(os.O_CLOEXEC)
         log = open_log(self.pool.log_path(self.engine.version), self.pool.config.log_bytes)
+        command = [str(self.engine.python), "-m", "nagaya_tenant.zygote"]
         began = time.monotonic()
         try:
             self.process = self.pool.reaper.start(
-                [str(self.engine.python), "-m", "nagaya_tenant.zygote", str(self.socket)],
+                [*command, str(self.socket), "--template", str(self.engine.template)],
                 environment=self.pool.environment(),
                 output=log,
                 stdout=write,
@@ -274,10 +276,19 @@ class ZygotePool:
         while len(self._exits) > EXITS_KEPT:
             del self._exits[next(iter(self._exits))]
 
-    def exit_code(self, pid: int) -> int | None:
-        """Return how a tenant's process ended (negative: signal), or None when nobody saw it."""
-        status = self._exits.get(pid)
-        return self.reaper.status(pid) if status is None else status
+    async def exit_code(self, pid: int) -> int | None:
+        """Return how a tenant's process ended (negative: signal), or None when nobody saw it.
+
+        Its end can be known a moment before its status, which the zygote has to pass on.
+        """
+        deadline = time.monotonic() + STATUS_SECONDS
+        while time.monotonic() < deadline:
+            status = self._exits.get(pid)
+            status = self.reaper.status(pid) if status is None else status
+            if status is not None:
+                return status
+            await asyncio.sleep(0.01)
+        return None
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the engines as `hello` shows them."""
