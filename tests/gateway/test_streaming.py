@@ -432,3 +432,31 @@ def test_the_log_tells_what_happened_without_secrets() -> None:
             }
 
     run(test)
+
+
+def test_a_fault_in_the_gateway_concerns_one_request_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with world() as w:
+            client = await w.connect()
+            with monkeypatch.context() as patch:
+                patch.setattr(w.gateway, "_dispatch", lambda *_: 1 / 0)
+                client.send(head("GET", "/x"))
+                reply = await client.receive()
+            assert (reply.status, reply.json()["detail"][0]) == (500, "InternalError")
+            assert "division" not in reply.body.decode()
+            assert any("ZeroDivisionError" in line.get("error", "") for line in w.log())
+            assert (await w.ask("GET", "/x")).status == 200
+
+    run(test)
+
+
+def test_an_api_that_answers_500_is_not_ready() -> None:
+    async def behave(_: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"x" * 300_000, 500))
+
+    async def test() -> None:
+        async with world() as w:
+            w.api.behave = behave
+            assert (await w.ask("GET", "/ready")).status == 503
+
+    run(test)

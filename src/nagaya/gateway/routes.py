@@ -28,7 +28,6 @@ class Route:
     max_body_bytes: int
     gate: Gate
     draining: bool = False
-    prefix: bytes = b""
 
     @property
     def servable(self) -> bool:
@@ -115,7 +114,6 @@ class RouteTable:
             return
         self._unname(route)
         route.organization, route.tenant = organization, tenant
-        route.prefix = f"/t/{organization}/{tenant}".encode()
         self._by_name[(organization.encode(), tenant.encode())] = route
 
     def _unname(self, route: Route) -> None:
