@@ -162,9 +162,7 @@ def settle(world: World) -> Settled:
     admin = world.user("ada")
     stranger = world.user("mallory")
     organization = world.made("POST", "/organizations", root, json={"name": "acme"})
-    world.made(
-        "POST", "/organizations/acme/members", root, json={"user": "ada", "roles": ["organization_admin"]}
-    )
+    world.made("POST", "/organizations/acme/members", root, json={"user": "ada", "roles": ["organization_admin"]})
     world.made("POST", "/organizations", root, json={"name": "other"})
     world.made("POST", "/organizations/other/members", root, json={"user": "mallory", "roles": ["organization_admin"]})
     tenant = world.made("POST", "/tenants", admin, json={"name": "staging", "organization": "acme"})

@@ -11,9 +11,7 @@ CLIENT = str(uuid.uuid4())
 
 
 def start(world: World) -> dict[str, object]:
-    answer = world.call(
-        "POST", "/auth/device_authorization", data={"client_id": CLIENT}, headers={"User-Agent": AGENT}
-    )
+    answer = world.call("POST", "/auth/device_authorization", data={"client_id": CLIENT}, headers={"User-Agent": AGENT})
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     body: dict[str, object] = answer.json()
@@ -153,9 +151,7 @@ def test_a_deactivated_person_gets_no_token_for_an_earlier_approval(settled: Set
 def test_guessing_codes_is_bounded(settled: Settled) -> None:
     world = settled.world
     begun = start(world)
-    statuses = [
-        world.call("GET", f"/devices/BBBB-BBB{letter}", settled.admin).status_code for letter in "BCDFGHJ"
-    ]
+    statuses = [world.call("GET", f"/devices/BBBB-BBB{letter}", settled.admin).status_code for letter in "BCDFGHJ"]
     assert statuses == [404] * 5 + [429] * 2
     refused = world.call("GET", f"/devices/{begun['user_code']}", settled.admin)
     assert refused.status_code == 429
