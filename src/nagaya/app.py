@@ -49,6 +49,7 @@ def create_app(state: AppState) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         # A redirect would name the scheme and host of the gateway's inner connection.
         redirect_slashes=False,
     )
