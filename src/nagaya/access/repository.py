@@ -49,11 +49,10 @@ _accounts = union_all(_users, _machines).subquery("accounts")
 ACCOUNT_ID = _accounts.c.id
 
 AccountRow = tuple[uuid.UUID, str, str, str | None, str, bool]
+AccountSelect = Select[uuid.UUID, str, str, str | None, str, bool]
 
 
-def organization_members(
-    organization_id: AccessibleOrganizationId, now: dt.datetime
-) -> Select[uuid.UUID, str, str, str | None, str, bool]:
+def organization_members(organization_id: AccessibleOrganizationId, now: dt.datetime) -> AccountSelect:
     """Returns the SELECT of an organization's members by username."""
     held = select(RoleAssignment.principal_id).where(
         RoleAssignment.organization_id == organization_id, RoleAssignment.level == "organization", in_force(now)
@@ -63,7 +62,7 @@ def organization_members(
 
 def tenant_members(
     organization_id: AccessibleOrganizationId, tenant_id: AccessibleTenantId, now: dt.datetime
-) -> Select[uuid.UUID, str, str, str | None, str, bool]:
+) -> AccountSelect:
     """Returns the SELECT of a tenant's members by username; who only has something shared is not among them."""
     here = or_(
         RoleAssignment.tenant_id == tenant_id,
@@ -76,14 +75,12 @@ def tenant_members(
     return _account_rows(_accounts.c.id.in_(select(RoleAssignment.principal_id).where(here, in_force(now))))
 
 
-def _account_rows(condition: ColumnElement[bool]) -> Select[uuid.UUID, str, str, str | None, str, bool]:
+def _account_rows(condition: ColumnElement[bool]) -> AccountSelect:
     statement = select(_accounts).where(condition).order_by(_accounts.c.username, _accounts.c.id)
-    return cast("Select[uuid.UUID, str, str, str | None, str, bool]", statement)
+    return cast("AccountSelect", statement)
 
 
-def account_page(
-    session: Session, statement: Select[uuid.UUID, str, str, str | None, str, bool], offset: int, limit: int
-) -> tuple[int, list[Account]]:
+def account_page(session: Session, statement: AccountSelect, offset: int, limit: int) -> tuple[int, list[Account]]:
     """Runs one of the SELECTs above for one page.
 
     Returns:

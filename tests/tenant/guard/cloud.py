@@ -108,7 +108,7 @@ class FakeApi:
         self.streams: set[asyncio.Queue[dict[str, Any]]] = set()
         self.changed = asyncio.Event()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, str(self.path))
@@ -118,10 +118,11 @@ class FakeApi:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in list(self._connections):
+        for task, writer in list(self._connections.items()):
             writer.transport.abort()
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
         self.path.unlink(missing_ok=True)
-        await asyncio.sleep(0)
 
     def push(self, message: dict[str, Any]) -> None:
         """Sends a message down every open stream."""
@@ -137,13 +138,15 @@ class FakeApi:
                     await asyncio.wait_for(self.changed.wait(), 0.05)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
         try:
             await self._talk(reader, writer)
-        except (ConnectionError, h11.ProtocolError):
+        except (ConnectionError, h11.ProtocolError, asyncio.CancelledError):
             pass
         finally:
-            self._connections.discard(writer)
+            del self._connections[task]
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

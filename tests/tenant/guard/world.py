@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -54,8 +55,12 @@ class World:
 
     def start(self) -> None:
         self._prepare()
-        from nagaya_tenant import application, hooks
-        from nagaya_tenant.settings import TenantSettings
+        with warnings.catch_warnings():
+            # What ZenML's own imports deprecate is not ours to repair.
+            warnings.simplefilter("ignore")
+            from nagaya_tenant import application, hooks
+            from nagaya_tenant.settings import TenantSettings
+            from zenml.zen_server import zen_server_api  # noqa: F401  # the slow part
 
         self.settings = TenantSettings.from_environment(os.environ)
         self.zenml = hooks.apply(self.settings)
@@ -77,6 +82,7 @@ class World:
         self.run(self.api.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def reset(self) -> None:
         """Standard members, no revocations, a platform that answers."""
@@ -91,6 +97,7 @@ class World:
     def standard_members(self) -> None:
         project = str(self.project)
         grants = {
+            "owner": [grant("tenant_admin")],
             "admin": [grant("tenant_admin")],
             "developer": [grant("tenant_developer")],
             "contributor": [grant("tenant_contributor")],
