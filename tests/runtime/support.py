@@ -166,7 +166,6 @@ class KeeperProcess:
     def check_invariants(self) -> None:
         """Fail unless processes, records and sockets agree with each other."""
 
-
         def settled() -> list[dict[str, Any]] | None:
             states: list[dict[str, Any]] = self.call("list")
             return None if {state["state"] for state in states} & {"starting", "stopping"} else states

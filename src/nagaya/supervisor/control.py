@@ -17,6 +17,7 @@ from typing import Literal, TypedDict
 from urllib.parse import urlsplit
 
 from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
+from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.logs import open_log, tail
 from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import layout, main
@@ -136,15 +137,17 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
         )
     finally:
         os.close(log)
-    wait_ready(config, process, timeout)
-    process.returncode = 0  # It outlives us: nobody is to wait for it.
+    try:
+        wait_ready(config, process, timeout)
+    finally:
+        process.returncode = process.returncode or 0  # It outlives us: nobody is to wait for it.
     return 0
 
 
 def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, timeout: float) -> None:
     """Wait until the platform answers. Raises SetupError with the last log line when it ends or stays silent."""
     deadline = time.monotonic() + timeout
-    while not is_ready(config):
+    while not (_took_over(config, process) and is_ready(config)):
         log = config.log_dir / "supervisor.log"
         if process is not None and process.poll() is not None:
             lines = tail(log, 20, below=log.parent)
@@ -153,6 +156,12 @@ def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, 
         if time.monotonic() > deadline:
             raise SetupError(f"Nagaya does not answer after {timeout:g} s; {_slowest(config)} See {config.log_dir}.")
         time.sleep(0.1)
+
+
+def _took_over(config: PlatformConfig, process: subprocess.Popen[bytes] | None) -> bool:
+    """Tell whether our supervisor serves: until then a gateway of an earlier run may still answer."""
+    record = SupervisorRecord.read(config.run_dir)
+    return record is not None and (process is None or record.identity.pid == process.pid)
 
 
 def _slowest(config: PlatformConfig) -> str:
@@ -181,6 +190,7 @@ def stop(target: Path | PlatformConfig, timeout: float = STOP_TIMEOUT) -> bool:
     for identity in [record.identity, *(item.identity for item in services)]:
         if identity is not None and not _terminate(identity, deadline):
             return False
+    end_strays(run_dir, max(0.1, deadline - time.monotonic()))
     SupervisorRecord.path(run_dir).unlink(missing_ok=True)
     return True
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from nagaya.runtime.config import ConfigError, PlatformConfig
+from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, become_subreaper, kill_and_wait
 from nagaya.supervisor import layout, view
 from nagaya.supervisor.errors import SetupError
@@ -72,6 +73,8 @@ class Supervisor:
         for name in STOP_ORDER:
             await self.services[name].stop()
             self.save()
+        # A keeper that was stopped before it could listen to signals, or had to be killed, leaves its tenants.
+        end_strays(self.config.run_dir, self.config.stop_timeout)
         for name in (*UNIX_SOCKETS, "supervisor"):
             path = self.config.run_dir / ("supervisor.json" if name == "supervisor" else f"{name}.sock")
             path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from nagaya.runtime.local.processes import all_pids, command_line, parent, process_name, start_time
+from nagaya.runtime.local.processes import all_pids, command_line, kill_and_wait, parent, process_name, start_time
 
 
 def _ours(pid: int, run_dir: Path) -> str | None:
@@ -53,3 +53,8 @@ def stray_zygotes(run_dir: Path, *, known: frozenset[int] = frozenset()) -> set[
         and parent(pid) not in known
         and start_time(pid) is not None
     }
+
+
+def end_strays(run_dir: Path, grace: float) -> None:
+    """End every tenant and zygote of a platform whose keeper is gone; tenants get `grace` seconds (blocking)."""
+    kill_and_wait(stray_zygotes(run_dir) | stray_tenants(run_dir), grace)

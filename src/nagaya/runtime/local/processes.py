@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from typing import Any, Self
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_PDEATHSIG = 1
+KILL_SECONDS = 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -243,18 +245,24 @@ class Reaper:
         return Watched(ProcessIdentity(child.pid, start, boot_id()), os.pidfd_open(child.pid))
 
 
-def kill_and_wait(pids: set[int], timeout: float = 10.0) -> None:
-    """Kill processes at once and wait (seconds, blocking) until they are gone."""
+def kill_and_wait(pids: set[int], grace: float = 0.0) -> None:
+    """End processes and wait (blocking) until they are gone: SIGTERM first if they get `grace` seconds, SIGKILL."""
     descriptors = {}
     for pid in pids:
         with suppress(ProcessLookupError):
             descriptors[pid] = os.pidfd_open(pid)
-            signal.pidfd_send_signal(descriptors[pid], signal.SIGKILL)
-    deadline = time.monotonic() + timeout
-    for pid, descriptor in descriptors.items():
-        while start_time(pid) is not None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        os.close(descriptor)
+    steps = [(signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)] if grace > 0 else [(signal.SIGKILL, KILL_SECONDS)]
+    try:
+        for number, seconds in steps:
+            for descriptor in descriptors.values():
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, number)
+            deadline = time.monotonic() + seconds
+            for descriptor in descriptors.values():
+                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
 
 
 def describe_exit(code: int | None) -> str:

@@ -425,11 +425,6 @@ class Tenant:
 
         A tenant whose record is damaged is kept and shown as failed: its data is untouched, the api sends a new spec.
         """
-        try:
-            self.spec = self.record.read_spec()
-        except StateFileError as error:
-            self.state, self.reason, self._failed_at = "failed", str(error), self.host.clock()
-            return None
         self.policy_version = self.record.policy_version()
         self.info = self.record.read_info()
         stored = self.record.read_state()
@@ -437,6 +432,10 @@ class Tenant:
         self.restarts = int(stored.get("restarts", 0))
         self.timings = dict(stored.get("timings") or {})
         self.state, self.reason = str(stored.get("state", "stopped")), stored.get("reason")
+        try:
+            self.spec = self.record.read_spec()
+        except StateFileError as error:
+            self.state, self.reason = "failed", str(error)
         identity = ProcessIdentity.from_json(stored.get("process"))
         if identity is not None and identity.boot != boot_id() and self.state in ("awake", "starting", "stopping"):
             self.state = "asleep"  # The machine was restarted: tenants come back when somebody needs them.
