@@ -245,7 +245,7 @@ class Client:
         """Send raw bytes."""
         self.writer.write(data)
 
-    async def receive(self, method: str = "GET", timeout: float = 10) -> Answer:
+    async def receive(self, method: str = "GET", seconds: float = 10) -> Answer:
         """The next answer; raises `h11.RemoteProtocolError` if it is broken or incomplete."""
         parser = h11.Connection(h11.CLIENT)
         parser.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
@@ -253,7 +253,7 @@ class Client:
         if self._rest:
             parser.receive_data(self._rest)
         status, headers, body = 0, [], b""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             while True:
                 event = parser.next_event()
                 if event is h11.NEED_DATA:
@@ -269,9 +269,9 @@ class Client:
                 elif isinstance(event, h11.ConnectionClosed):
                     raise ConnectionError("closed without an answer")
 
-    async def closed(self, timeout: float = 5) -> bytes:
+    async def closed(self, seconds: float = 5) -> bytes:
         """Wait until the gateway closes; returns what still came."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             return self._rest + await self.reader.read()
 
     def close(self) -> None:
@@ -323,9 +323,9 @@ class World:
         return [json.loads(line) for line in self.log_path.read_text().splitlines()]
 
 
-async def until(condition: Callable[[], object], timeout: float = 5) -> None:
+async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     """Poll until something holds."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.005)
@@ -339,14 +339,19 @@ async def world(*, state: str = "awake", route: dict[str, Any] | None = None, **
         tenant, api, internal = (Upstream(str(directory / f"{part}.sock")) for part in ("tenant", "api", "internal"))
         keeper = Keeper(str(directory / "keeper.sock"))
         keeper.routes[TENANT] = {
-            "id": TENANT, "organization": "acme", "tenant": "one", "state": state,
-            "socket": tenant.path if state == "awake" else None, "info": {"version": "0.98.0"}, "reason": None,
-        } | (route or {})  # fmt: skip
+            "id": TENANT,
+            "organization": "acme",
+            "tenant": "one",
+            "state": state,
+            "socket": tenant.path if state == "awake" else None,
+            "info": {"version": "0.98.0"},
+            "reason": None,
+        } | (route or {})
         for server in (tenant, api, internal, keeper):
             await server.start()
         listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         port = listening.getsockname()[1]
-        options = {"drain_seconds": 0.3, "public_url": f"http://127.0.0.1:{port}"} | settings
+        options: dict[str, Any] = {"drain_seconds": 0.3, "public_url": f"http://127.0.0.1:{port}"} | settings
         log_path = directory / "log"
         with log_path.open("wb") as log_file:
             gateway = Gateway(

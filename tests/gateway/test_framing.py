@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import h11
 import pytest
+from tests.gateway.harness import AUTH, Seen, answer, head, run, until, world
 
 from nagaya.gateway.settings import GatewaySettings
-from tests.gateway.harness import AUTH, Seen, answer, head, run, until, world
 
 HOST = b"Host: localhost\r\n"
 SMUGGLE = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -344,7 +345,7 @@ def test_an_answer_that_ends_with_the_connection_is_complete() -> None:
 
 
 def test_settings_are_checked() -> None:
-    sockets = {"keeper_socket": "k", "api_socket": "a", "internal_socket": "i"}
+    sockets: dict[str, Any] = {"keeper_socket": "k", "api_socket": "a", "internal_socket": "i"}
     with pytest.raises(ValueError, match="public_url"):
         GatewaySettings(public_url="nagaya.example", **sockets)
     with pytest.raises(ValueError, match="wake_seconds"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
 from tests.gateway.harness import AUTH, Seen, answer, run, world
 
 
@@ -13,13 +12,29 @@ def test_forwarding_headers_are_overwritten_and_private_ones_removed() -> None:
     async def test() -> None:
         async with world() as w:
             await w.ask(
-                "GET", "/t/acme/one/api/v1/stacks", AUTH,
-                ("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "evil"),
-                ("X-Forwarded-Prefix", "/evil"), ("X-Forwarded-Port", "1"), ("X-Forwarded-User", "root"),
-                ("X_Forwarded_For", "6.6.6.6"), ("Forwarded", "for=6.6.6.6"), ("X-Real-IP", "6.6.6.6"), ("Nagaya-Tenant", "x"),
-                ("X-Nagaya-Internal-User", "root"), ("Cookie", "a=b"), ("Keep-Alive", "5"), ("TE", "trailers"),
-                ("Proxy-Authorization", "x"), ("X-Hop", "1"), ("Connection", "keep-alive, X-Hop"), ("X-Kept", "ä"), ("X-Empty", ""),
-            )  # fmt: skip
+                "GET",
+                "/t/acme/one/api/v1/stacks",
+                AUTH,
+                ("X-Forwarded-For", "6.6.6.6"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Host", "evil"),
+                ("X-Forwarded-Prefix", "/evil"),
+                ("X-Forwarded-Port", "1"),
+                ("X-Forwarded-User", "root"),
+                ("X_Forwarded_For", "6.6.6.6"),
+                ("Forwarded", "for=6.6.6.6"),
+                ("X-Real-IP", "6.6.6.6"),
+                ("Nagaya-Tenant", "x"),
+                ("X-Nagaya-Internal-User", "root"),
+                ("Cookie", "a=b"),
+                ("Keep-Alive", "5"),
+                ("TE", "trailers"),
+                ("Proxy-Authorization", "x"),
+                ("X-Hop", "1"),
+                ("Connection", "keep-alive, X-Hop"),
+                ("X-Kept", "ä"),
+                ("X-Empty", ""),
+            )
             seen = w.tenant.seen[0]
             assert {name: seen.get(name) for name in seen.names()} == {
                 "host": "localhost",
@@ -71,10 +86,18 @@ def test_tenant_answers_lose_cookies_and_gain_protection() -> None:
     async def behave(_: Seen, writer: asyncio.StreamWriter) -> None:
         writer.write(
             answer(
-                b"{}", 200, ("Set-Cookie", "a=b"), ("set-cookie", "c=d"), ("Clear-Site-Data", "*"), ("Connection", "keep-alive, X-Hop"),
-                ("X-Hop", "1"), ("Access-Control-Allow-Origin", "*"), ("X-Nagaya-Internal-Thing", "1"), ("X-Request-ID", "theirs"),
+                b"{}",
+                200,
+                ("Set-Cookie", "a=b"),
+                ("set-cookie", "c=d"),
+                ("Clear-Site-Data", "*"),
+                ("Connection", "keep-alive, X-Hop"),
+                ("X-Hop", "1"),
+                ("Access-Control-Allow-Origin", "*"),
+                ("X-Nagaya-Internal-Thing", "1"),
+                ("X-Request-ID", "theirs"),
             )
-        )  # fmt: skip
+        )
 
     async def test() -> None:
         async with world() as w:
@@ -124,10 +147,25 @@ def test_tenant_prefix_is_stripped_and_nothing_else(path: str, forwarded: str) -
 @pytest.mark.parametrize(
     "path",
     [
-        "/t/acme/one/../two", "/a/./b", "/a/%2e%2E/b", "/a/..", "/a/.%2e", "/a/..;x/b", "/t/acme%2fone/x", "/t/acme/one%2Fx", "/t/a%5cb/one",
-        "/t/%61cme/one/x", "/t/acme/one/%00", "http://localhost/x", "//localhost/../x", "localhost:80", "*", "/a#b", "/a\\b",
+        "/t/acme/one/../two",
+        "/a/./b",
+        "/a/%2e%2E/b",
+        "/a/..",
+        "/a/.%2e",
+        "/a/..;x/b",
+        "/t/acme%2fone/x",
+        "/t/acme/one%2Fx",
+        "/t/a%5cb/one",
+        "/t/%61cme/one/x",
+        "/t/acme/one/%00",
+        "http://localhost/x",
+        "//localhost/../x",
+        "localhost:80",
+        "*",
+        "/a#b",
+        "/a\\b",
     ],
-)  # fmt: skip
+)
 def test_ambiguous_targets_are_refused(path: str) -> None:
     async def test() -> None:
         async with world() as w:

@@ -1,4 +1,4 @@
-"""Bodies in both directions: bounded memory, back-pressure, events without delay, second attempts, time-outs, shutdown."""
+"""Bodies in both directions: bounded memory, back-pressure, events at once, second attempts, time-outs, shutdown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
-
 from tests.gateway.harness import AUTH, Seen, World, answer, head, obedient, run, until, world
 
 MB = 1024 * 1024
@@ -166,7 +166,7 @@ def test_events_pass_without_delay() -> None:
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
                 )
-                for _ in range(20):
+                for _number in range(20):
                     event = b"data: %.6f\n\n" % time.perf_counter()
                     writer.write(b"%x\r\n%s\r\n" % (len(event), event))
                     await writer.drain()
@@ -218,7 +218,7 @@ def test_connections_are_reused_newest_first_and_not_for_ever() -> None:
             for _ in range(10):
                 await w.ask("GET", "/x")
             assert w.api.connections == 1
-            await until(lambda: not w.api.writers, timeout=3)
+            await until(lambda: not w.api.writers, seconds=3)
             await w.ask("GET", "/x")
             assert w.api.connections == 2
 
@@ -321,7 +321,7 @@ def test_answers_and_readers_that_never_come_time_out() -> None:
             assert (await w.ask("GET", "/x")).status == 504
             w.api.behave = flood
             client = await w.connect()
-            client.writer.transport.pause_reading()
+            cast("asyncio.Transport", client.writer.transport).pause_reading()
             client.send(head("GET", "/y"))
             await until(lambda: any(connection.answering for connection in w.gateway.connections))
             await until(lambda: not w.gateway.connections)
@@ -421,8 +421,14 @@ def test_the_log_tells_what_happened_without_secrets() -> None:
             assert line.pop("time") > 0
             assert line.pop("sent") > 53
             assert line == {
-                "event": "request", "request_id": "abc", "tenant": "11111111-1111-4111-8111-111111111111", "route": "tenant",
-                "method": "GET", "path": "/t/acme/one/x", "status": 200, "received": 0,
-            }  # fmt: skip
+                "event": "request",
+                "request_id": "abc",
+                "tenant": "11111111-1111-4111-8111-111111111111",
+                "route": "tenant",
+                "method": "GET",
+                "path": "/t/acme/one/x",
+                "status": 200,
+                "received": 0,
+            }
 
     run(test)

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-
 from tests.gateway.harness import AUTH, KEY, TENANT, Seen, World, answer, head, obedient, run, token, until, world
 
 COOKIE = ("Cookie", "other=1; nagaya=secret-session")
@@ -52,11 +51,19 @@ def test_a_hundred_first_requests_wake_once() -> None:
 @pytest.mark.parametrize(
     ("credential", "wakes"),
     [
-        ("Bearer " + token(), True), (f"bearer {KEY}", True), ("Bearer " + token(-1), False), ("Bearer ZENPROKEY_short", False),
-        ("Bearer a.b.c", False), ("Bearer " + "." * 2, False), ("Basic YTpi", False), ("Bearer", False), ("Bearer " + "x" * 20_000, False),
-        ("Bearer e30.e30.AA", False), ("Bearer W10.W10.AA", False),
+        ("Bearer " + token(), True),
+        (f"bearer {KEY}", True),
+        ("Bearer " + token(-1), False),
+        ("Bearer ZENPROKEY_short", False),
+        ("Bearer a.b.c", False),
+        ("Bearer " + "." * 2, False),
+        ("Basic YTpi", False),
+        ("Bearer", False),
+        ("Bearer " + "x" * 20_000, False),
+        ("Bearer e30.e30.AA", False),
+        ("Bearer W10.W10.AA", False),
     ],
-)  # fmt: skip
+)
 def test_only_plausible_credentials_wake(credential: str, wakes: bool) -> None:
     async def test() -> None:
         async with world(state="asleep") as w:
@@ -88,9 +95,16 @@ def test_a_sleeping_tenant_shows_its_cached_face() -> None:
 
 @pytest.mark.parametrize(
     ("code", "status", "retry"),
-    [("deactivated", 503, None), ("failed", 502, None), ("deleted", 410, None), ("unknown", 404, None), ("busy", 503, "2"), ("timeout", 503, "5"),
-     ("surprise", 503, "5")],
-)  # fmt: skip
+    [
+        ("deactivated", 503, None),
+        ("failed", 502, None),
+        ("deleted", 410, None),
+        ("unknown", 404, None),
+        ("busy", 503, "2"),
+        ("timeout", 503, "5"),
+        ("surprise", 503, "5"),
+    ],
+)
 def test_a_failed_wake_says_why(code: str, status: int, retry: str | None) -> None:
     async def wake(_: str) -> dict[str, Any]:
         return {"error": {"code": code, "message": "The reason <b>is</b> this."}}
@@ -419,9 +433,14 @@ def test_activity_counts_only_what_should_keep_a_tenant_awake() -> None:
     async def test() -> None:
         async with world() as w:
             for path, headers in (
-                ("health", [AUTH]), ("ready", [AUTH]), ("api/v1/info", [AUTH]), ("metrics", [AUTH]), ("x", []),
-                ("x", [AUTH, ("X-Nagaya-Background", "1")]), ("x", [("Authorization", "Bearer nonsense")]),
-            ):  # fmt: skip
+                ("health", [AUTH]),
+                ("ready", [AUTH]),
+                ("api/v1/info", [AUTH]),
+                ("metrics", [AUTH]),
+                ("x", []),
+                ("x", [AUTH, ("X-Nagaya-Background", "1")]),
+                ("x", [("Authorization", "Bearer nonsense")]),
+            ):
                 assert (await w.ask("GET", f"/t/acme/one/{path}", *headers)).status == 200
             await asyncio.sleep(0.6)
             assert not w.keeper.called("activity")
@@ -494,11 +513,14 @@ def test_requests_racing_with_quiesce_never_reach_a_stopped_tenant() -> None:
 
             w.tenant.behave, w.keeper.on_wake, w.keeper.on_quiesced = behave, wake, quiesced
 
+            async def answered(known: int) -> None:
+                await until(lambda: len(w.keeper.called("quiesced")) > known)
+
             async def sleeper() -> None:
                 for _ in range(40):
                     known = len(w.keeper.called("quiesced"))
                     w.keeper.tell({"event": "quiesce", "id": TENANT})
-                    await until(lambda known=known: len(w.keeper.called("quiesced")) > known)
+                    await answered(known)
                     await asyncio.sleep(0.003)
 
             async def asker() -> None:

@@ -7,6 +7,8 @@ import os
 import time
 from typing import Any
 
+from nagaya.gateway.request import Request
+
 _FLUSH_BYTES = 32 * 1024
 
 
@@ -26,6 +28,21 @@ class Log:
         self._size += len(line)
         if self._size > _FLUSH_BYTES:
             self.flush()
+
+    def request(self, request: Request, status: int, sent: int) -> None:
+        """Add the line of a request that ended; `status` is 0 if the client left before an answer, `sent` bytes."""
+        self.write(
+            "request",
+            request_id=request.request_id.decode(),
+            tenant=request.tenant_id,
+            route=request.route_class,
+            method=request.method.decode(),
+            path=request.target.partition(b"?")[0][:256].decode("latin-1"),
+            status=status,
+            ms=round((time.perf_counter() - request.started) * 1000, 2),
+            received=request.body.received,
+            sent=sent,
+        )
 
     def flush(self) -> None:
         """Write what has gathered. A reader that went away must not take the gateway with it."""

@@ -95,6 +95,11 @@ class GatewayError(Exception):
         return Reply(self.status, page.encode(), b"text/html; charset=utf-8", headers + _PAGE_HEADERS)
 
 
+def too_large_body(limit: int) -> GatewayError:
+    """The refusal of a body beyond `limit` bytes."""
+    return GatewayError(413, "ContentTooLarge", f"The request's body exceeds the limit of {limit} bytes.", close=True)
+
+
 def bad_request(sentence: str, status: int = 400) -> GatewayError:
     """A request whose syntax or framing is refused; the connection cannot be trusted afterwards."""
     return GatewayError(status, "BadRequest", sentence, close=True)

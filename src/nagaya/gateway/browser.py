@@ -66,8 +66,8 @@ class Hosts:
     def check_site(self, request: Request, host: bytes) -> None:
         """Refuse what another site made the browser send with our cookie; raises `GatewayError` (403).
 
-        Navigations from elsewhere are links and harmless. Writes need a header that no form can send, or the browser's word that the page
-        is ours.
+        Navigations from elsewhere are links and harmless. Writes need a header that no form can send, or the browser's
+        word that the page is ours.
         """
         safe = request.method in SAFE_METHODS
         site = (request.get(b"sec-fetch-site") or b"").lower()

@@ -22,7 +22,7 @@ _FRESH_SECONDS = 1.0
 class Exchange:
     """One attempt at one upstream; the receiver of its answer."""
 
-    __slots__ = ("_chunk", "_client", "_connection", "_done", "_from_tenant", "_request", "status")
+    __slots__ = ("_chunk", "_client", "_connection", "_done", "_from_tenant", "_ready", "_request", "status")
 
     def __init__(self, client: ClientConnection, request: Request, *, from_tenant: bool) -> None:
         self._client = client
@@ -31,6 +31,7 @@ class Exchange:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection: UpstreamConnection | None = None
         self._chunk = False
+        self._ready: list[bytes] = []
         self.status = 0
 
     async def run(self, connection: UpstreamConnection, head: bytes) -> None:
@@ -42,7 +43,7 @@ class Exchange:
             client.upstream = connection
             if request.expects_continue and not request.body.received and not request.body.complete:
                 request.expects_continue = False
-                client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                client.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
             request.body.attach(connection)
             await self._done
         except BaseException:
@@ -61,24 +62,32 @@ class Exchange:
         close = client.must_close(request)
         block = answer_head(head, request, from_tenant=self._from_tenant, chunk=self._chunk, close=close)
         client.answer_started(head.status)
-        client.write(block)
+        self._ready.append(block)
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece of the body on."""
         if self._chunk:
-            self._client.write_chunk(data)
+            self._ready += (b"%x\r\n" % len(data), data, b"\r\n")
         else:
-            self._client.write(data)
+            self._ready.append(data)
+
+    def answer_pause(self) -> None:
+        """Send what came with one read of the upstream as one write: a system call is dearer than a list."""
+        if self._ready:
+            self._client.write(self._ready)
+            self._ready = []
 
     def answer_end(self) -> None:
         """The answer is complete."""
         if self._chunk:
-            self._client.write(b"0\r\n\r\n")
+            self._ready.append(b"0\r\n\r\n")
+        self.answer_pause()
         if not self._done.done():
             self._done.set_result(None)
 
     def answer_failed(self, error: UpstreamError) -> None:
         """The answer will not be completed."""
+        self.answer_pause()
         if not self._done.done():
             self._done.set_exception(error)
 
@@ -103,8 +112,8 @@ async def forward(
 ) -> int:
     """Pass `request` to the socket `path` and the answer to `client`; returns the answer's status.
 
-    If the upstream goes away before any byte of an answer, the request is sent once more, to the socket that `again` names, provided that
-    repeating is harmless. Raises `GatewayError` (502) if there is no answer.
+    If the upstream goes away before any byte of an answer, the request is sent once more, to the socket that `again`
+    names, provided that repeating is harmless. Raises `GatewayError` (502) if there is no answer.
     """
     idempotent = request.method in IDEMPOTENT_METHODS
     retried = False

@@ -1,4 +1,4 @@
-"""Header rules: what of a request's and an answer's head crosses the gateway, and what is added (RFC 9110 section 7.6.1)."""
+"""Header rules: what of a request's and an answer's head crosses, and what is added (RFC 9110 section 7.6.1)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from nagaya.gateway.request import Request
 from nagaya.gateway.targets import Target
 
 _HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-     b"transfer-encoding", b"upgrade", b"http2-settings"}
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
+     b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"}
 )  # fmt: skip
 _OWN_REQUEST = frozenset({b"host", b"content-length", b"expect", b"forwarded", b"x-real-ip", b"x-request-id"})
 _PRIVATE_PREFIXES = (b"nagaya-", b"x-nagaya-internal-", b"x-forwarded-")
@@ -18,6 +18,8 @@ _PRIVATE_PREFIXES = (b"nagaya-", b"x-nagaya-internal-", b"x-forwarded-")
 _NOT_FROM_TENANTS = frozenset(
     {b"set-cookie", b"set-cookie2", b"clear-site-data", b"service-worker-allowed", b"strict-transport-security"}
 )
+
+_NOT_FORWARDED = _HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
 _kept: dict[bytes, bool] = {}
 
@@ -93,20 +95,7 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
 
     Raises `GatewayError` (502) for a status or header that cannot be passed on safely.
     """
-    nominated: frozenset[bytes] = frozenset()
-    present = set()
-    parts = [b"HTTP/1.1 %d %s" % (head.status, REASONS.get(head.status, b"Unknown"))]
-    for lowered, name, value in head.headers:
-        if lowered == b"connection":
-            nominated = _nominated(value)
-        if lowered in _HOP_BY_HOP or lowered in {b"content-length", b"x-request-id"}:
-            continue
-        if lowered.startswith(b"x-nagaya-internal-") or (from_tenant and lowered in _NOT_FROM_TENANTS):
-            continue
-        present.add(lowered)
-        parts.append(name + b": " + value)
-    if nominated:
-        parts = parts[:1] + [line for line in parts[1:] if line.partition(b":")[0].lower() not in nominated]
+    parts, present = _answer_lines(head, from_tenant=from_tenant)
     if from_tenant:
         if b"x-content-type-options" not in present:
             parts.append(b"X-Content-Type-Options: nosniff")
@@ -124,6 +113,25 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
     if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
         raise GatewayError(502, "BadGateway", "The server behind the gateway sent a malformed header.")
     return block + b"\r\n\r\n"
+
+
+def _answer_lines(head: AnswerHead, *, from_tenant: bool) -> tuple[list[bytes], set[bytes]]:
+    """The status line and the upstream's headers that cross, and the lower-case names of those headers."""
+    nominated: frozenset[bytes] = frozenset()
+    present = set()
+    parts = [b"HTTP/1.1 %d %s" % (head.status, REASONS.get(head.status, b"Unknown"))]
+    for lowered, name, value in head.headers:
+        if lowered == b"connection":
+            nominated = _nominated(value)
+        if lowered in _NOT_FORWARDED or lowered.startswith(b"x-nagaya-internal-"):
+            continue
+        if from_tenant and lowered in _NOT_FROM_TENANTS:
+            continue
+        present.add(lowered)
+        parts.append(name + b": " + value)
+    if nominated:
+        parts = parts[:1] + [line for line in parts[1:] if line.partition(b":")[0].lower() not in nominated]
+    return parts, present
 
 
 def _nominated(connection: bytes | None) -> frozenset[bytes]:

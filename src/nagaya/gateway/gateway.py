@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from nagaya.gateway import internal
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.activity import Activity
-from nagaya.gateway.answers import GatewayError, Reply, json_reply, redirect
+from nagaya.gateway.answers import GatewayError, Reply, json_reply, redirect, too_large_body
 from nagaya.gateway.browser import Hosts
-from nagaya.gateway.client import ClientConnection, too_large_body
+from nagaya.gateway.client import ClientConnection
 from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import request_head
 from nagaya.gateway.keeper_link import KeeperLink
@@ -40,6 +41,7 @@ class Gateway:
         self.limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
         self.connections: set[ClientConnection] = set()
         self.closing = False
+        self._empty = asyncio.Event()
         self.table = RouteTable(
             default_max_in_flight=settings.default_max_in_flight,
             default_max_body_bytes=settings.default_max_body_bytes,
@@ -63,7 +65,13 @@ class Gateway:
         self._clock: asyncio.Task[None] | None = None
         self._tellers: set[asyncio.Task[None]] = set()
 
-    # Requests.
+    # Clients.
+
+    def disconnected(self, client: ClientConnection) -> None:
+        """A client's connection ended."""
+        self.connections.discard(client)
+        if self.closing and not self.connections:
+            self._empty.set()
 
     async def handle(self, client: ClientConnection, request: Request) -> None:
         """Answer one request."""
@@ -114,7 +122,7 @@ class Gateway:
         """Whether everything that new requests may need is there."""
         checks = {"keeper": "ok" if self.link.connected and self.link.synced else "unreachable"}
         try:
-            status, _ = await internal.call(self.settings.api_socket, b"GET", b"/health", timeout=_READY_SECONDS)
+            status, _ = await internal.call(self.settings.api_socket, b"GET", b"/health", seconds=_READY_SECONDS)
             checks["api"] = "ok" if status < 500 else f"answers {status}"
         except UpstreamError:
             checks["api"] = "unreachable"
@@ -180,10 +188,9 @@ class Gateway:
             server.close()
         for client in list(self.connections):
             client.shut_down()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.settings.drain_seconds
-        while self.connections and loop.time() < end:
-            await asyncio.sleep(0.02)
+        if self.connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self.settings.drain_seconds)
         for client in list(self.connections):
             if client.transport is not None:
                 client.transport.abort()

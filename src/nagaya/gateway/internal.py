@@ -27,6 +27,9 @@ class _Collected:
         if len(self.body) > _MAX_ANSWER:
             self.answer_failed(UpstreamError("The answer is too large."))
 
+    def answer_pause(self) -> None:
+        """Nothing is passed on before the end."""
+
     def answer_end(self) -> None:
         if not self.done.done():
             self.done.set_result(None)
@@ -42,17 +45,17 @@ class _Collected:
         """See `hold_body`."""
 
 
-async def call(path: str, method: bytes, target: bytes, body: bytes = b"", *, timeout: float) -> tuple[int, bytes]:
+async def call(path: str, method: bytes, target: bytes, body: bytes = b"", *, seconds: float) -> tuple[int, bytes]:
     """Make one request to the socket `path`, a JSON `body` if given; returns status and body.
 
-    Raises `UpstreamError` when there is no complete answer within `timeout` seconds.
+    Raises `UpstreamError` when there is no complete answer within `seconds`.
     """
     head = b"%s %s HTTP/1.1\r\nHost: internal\r\nConnection: close\r\n" % (method, target)
     if body:
         head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     try:
-        async with asyncio.timeout(timeout):
-            connection = await Pool(path, 0, 0).connect(timeout)
+        async with asyncio.timeout(seconds):
+            connection = await Pool(path, 0, 0).connect(seconds)
             collected = _Collected()
             try:
                 connection.start(collected, head + b"\r\n" + body, is_head=False, chunked=False)
@@ -61,5 +64,5 @@ async def call(path: str, method: bytes, target: bytes, body: bytes = b"", *, ti
             finally:
                 connection.abort()
     except TimeoutError as error:
-        raise UpstreamError(f"There was no answer within {timeout:g} seconds.") from error
+        raise UpstreamError(f"There was no answer within {seconds:g} seconds.") from error
     return collected.status, bytes(collected.body)

@@ -31,8 +31,8 @@ class Gate:
             return True
         return False
 
-    async def enter(self, timeout: float) -> None:
-        """Enter, waiting at most `timeout` seconds; raises `GatewayError` (429) beyond the bounds."""
+    async def enter(self, seconds: float) -> None:
+        """Enter, waiting at most `seconds`; raises `GatewayError` (429) beyond the bounds."""
         if self.try_enter():
             return
         if len(self._waiting) >= self._queue:
@@ -40,7 +40,7 @@ class Gate:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await future
         except BaseException as error:
             if future.done() and not future.cancelled():

@@ -1,4 +1,4 @@
-"""Starts the gateway process: `python -m nagaya.gateway.main <run/config.json>` with the listening sockets inherited."""
+"""Starts the gateway process: `python -m nagaya.gateway.main <run/config.json>`, listening sockets inherited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nagaya.gateway.settings import GatewaySettings
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """The listening sockets that `NAGAYA_SOCKETS` (a JSON object of names and descriptors) announces; raises `ValueError`."""
+    """The listening sockets that `NAGAYA_SOCKETS` (JSON, names and descriptors) announces; raises `ValueError`."""
     try:
         descriptors = json.loads(os.environ["NAGAYA_SOCKETS"])
         sockets = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.values()]

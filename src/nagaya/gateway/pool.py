@@ -29,11 +29,11 @@ class Pool:
             return connection
         return None
 
-    async def connect(self, timeout: float) -> UpstreamConnection:
+    async def connect(self, seconds: float) -> UpstreamConnection:
         """A fresh connection; raises `UpstreamError` when nobody listens."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 _, connection = await loop.create_unix_connection(UpstreamConnection, self.path)
         except (OSError, TimeoutError) as error:
             raise UpstreamError(f"Nobody answers there ({error or 'timed out'}).", unused=True, silent=True) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -37,7 +38,7 @@ class BodySink(Protocol):
 
 
 class RequestBody:
-    """A body on its way. Holds at most `BUFFER_BYTES` and one read more; `pause` and `resume` steer the client's socket."""
+    """A body on its way. Holds at most `BUFFER_BYTES` and one read; `pause` and `resume` steer the client's socket."""
 
     __slots__ = (
         "_chunks",
@@ -132,13 +133,13 @@ class Request:
     """The head of a request, filled by the parser's callbacks and then checked once."""
 
     __slots__ = (
-        "_values", "body", "chunked", "content_length", "expects_continue", "headers", "keep_alive", "method", "request_id",
-        "route_class", "size", "started", "target", "tenant_id", "version",
+        "_values", "body", "chunked", "content_length", "expects_continue", "headers", "keep_alive", "method",
+        "request_id", "route_class", "size", "started", "target", "tenant_id", "version",
     )  # fmt: skip
 
-    def __init__(self, body: RequestBody, started: float) -> None:
+    def __init__(self, body: RequestBody) -> None:
         self.body = body
-        self.started = started
+        self.started = time.perf_counter()
         self.method = b""
         self.target = b""
         self.version = "1.1"

@@ -14,8 +14,8 @@ from nagaya.gateway.limits import Gate
 class Route:
     """What the gateway knows about one tenant.
 
-    `draining` is set from the moment at which the keeper was told that nothing is in flight: from then on the socket may
-    belong to a process that is about to stop, so requests go through `wake`.
+    `draining` is set from the moment at which the keeper was told that nothing is in flight: from then on the socket
+    may belong to a process that is about to stop, so requests go through `wake`.
     """
 
     id: str
@@ -99,7 +99,7 @@ class RouteTable:
         info = event.get("info")
         if info is not None:
             route.info = info.encode() if isinstance(info, str) else json.dumps(info).encode()
-        # An "awake" may have been sent before the keeper read that nothing is in flight; only `wake` is proof of the contrary.
+        # An "awake" may have been sent before the keeper read our consent; only `wake` proves that it still holds.
         route.draining = route.draining and state == "awake"
         return route, stale
 

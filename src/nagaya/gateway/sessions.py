@@ -52,25 +52,13 @@ class Sessions:
             task.exception()  # Whoever waited was told; nobody may be left to wait.
 
     async def _exchange(self, key: Key, cookie: str) -> str | None:
-        body = json.dumps({"cookie": cookie, "tenant": key[1]}).encode()
         try:
-            status, content = await internal.call(
-                self._path, b"POST", b"/internal/v1/tenant_token", body, timeout=_CALL_SECONDS
-            )
-            if status == 401:
-                return None
-            answer = json.loads(content)
-            if status in {403, 404}:
-                detail = answer.get("detail")
-                raise GatewayError(
-                    status, _code(status), detail if isinstance(detail, str) else "You may not use this tenant."
-                )
-            if status != 200:
-                raise UpstreamError(f"It answered {status}.")
-            token, lifetime = str(answer["token"]), float(answer["expires_in"])
+            token, lifetime = await self._ask(cookie, key[1])
         except (UpstreamError, ValueError, KeyError, TypeError, AttributeError) as error:
             sentence = "Sessions cannot be checked at the moment; try again in a few seconds."
             raise GatewayError(503, "ServiceUnavailable", sentence, retry_after=2) from error
+        if token is None:
+            return None
         if not token.isascii() or not token.isprintable() or " " in token:
             raise GatewayError(502, "BadGateway", "The session service answered with something that is not a token.")
         if lifetime > _MARGIN:
@@ -79,6 +67,22 @@ class Sessions:
             while len(self._tokens) > self._size:
                 self._tokens.popitem(last=False)
         return token
+
+    async def _ask(self, cookie: str, tenant_id: str) -> tuple[str | None, float]:
+        """Ask the api for a token and its life in seconds; None if the session is not valid."""
+        body = json.dumps({"cookie": cookie, "tenant": tenant_id}).encode()
+        target = b"/internal/v1/tenant_token"
+        status, content = await internal.call(self._path, b"POST", target, body, seconds=_CALL_SECONDS)
+        if status == 401:
+            return None, 0.0
+        answer = json.loads(content)
+        if status in {403, 404}:
+            detail = answer.get("detail")
+            sentence = detail if isinstance(detail, str) else "You may not use this tenant."
+            raise GatewayError(status, _code(status), sentence)
+        if status != 200:
+            raise UpstreamError(f"It answered {status}.")
+        return str(answer["token"]), float(answer["expires_in"])
 
 
 def _code(status: int) -> str:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 class GatewaySettings:
     """Everything that the gateway needs to know; times are seconds, sizes are bytes.
 
-    `public_url` is the only origin that the platform names; `allowed_hosts` are further Host values (`name` or `name:port`)
-    that are served beside it and the names of the local machine.
+    `public_url` is the only origin that the platform names; `allowed_hosts` are further Host values (`name` or
+    `name:port`) that are served beside it and the names of the local machine.
     """
 
     public_url: str
@@ -60,9 +60,9 @@ class GatewaySettings:
 
     @classmethod
     def from_file(cls, path: Path) -> GatewaySettings:
-        """Read `run/config.json`; the sockets of the neighbours lie beside it, `gateway` holds what differs from the defaults.
+        """Read `run/config.json`: the neighbours' sockets lie beside it, `gateway` holds deviations from the defaults.
 
-        Raises `ValueError` with a sentence for unknown or ill-typed settings and `OSError` when the file cannot be read.
+        Raises `ValueError` with a sentence for unknown or ill-typed settings, `OSError` if the file cannot be read.
         """
         document = json.loads(path.read_text())
         run = Path(document.get("run_dir") or path.parent)

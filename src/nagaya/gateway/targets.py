@@ -17,8 +17,8 @@ _ENCODED_SEPARATOR = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
 class Target:
     """A checked request target.
 
-    `path` and `query` are raw bytes; `organization` is empty for everything that is not a tenant's address; `forward` is the target as the
-    upstream shall see it.
+    `path` is raw and without the query; `organization` is empty for everything that is not a tenant's address;
+    `forward` is the target as the upstream shall see it.
     """
 
     path: bytes
@@ -40,8 +40,8 @@ class Target:
 def parse_target(raw: bytes) -> Target:
     """Check and split a request target.
 
-    Raises `GatewayError` (400) for other forms than origin-form, control characters, dot segments in any spelling, encoded NUL, and
-    encoded separators or escapes in the organization and tenant parts.
+    Raises `GatewayError` (400) for other forms than origin-form, control characters, dot segments in any spelling,
+    encoded NUL, and encoded separators or escapes in the organization and tenant parts.
     """
     if _ORIGIN_FORM.match(raw) is None:
         raise bad_request(

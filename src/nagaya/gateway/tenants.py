@@ -1,4 +1,4 @@
-"""Requests to tenants: who may wake one, what is answered for one that sleeps, and the way through to one that is awake."""
+"""Requests to tenants: who may wake one, what a sleeping one answers, and the way through to one that is awake."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from nagaya.gateway import internal
 from nagaya.gateway.activity import Activity
-from nagaya.gateway.answers import GatewayError, Reply, redirect
+from nagaya.gateway.answers import GatewayError, Reply, redirect, too_large_body
 from nagaya.gateway.browser import Hosts
-from nagaya.gateway.client import ClientConnection, too_large_body
+from nagaya.gateway.client import ClientConnection
 from nagaya.gateway.credentials import plausible, session_cookie
 from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import request_head
@@ -123,7 +123,7 @@ class TenantDoor:
         query = b"organization=%s&tenant=%s" % (_quoted(target.organization), _quoted(target.tenant))
         try:
             status, content = await internal.call(
-                self._settings.internal_socket, b"GET", b"/internal/v1/redirect?" + query, timeout=5
+                self._settings.internal_socket, b"GET", b"/internal/v1/redirect?" + query, seconds=5
             )
             location = json.loads(content)["location"] if status == 200 else None
         except (UpstreamError, ValueError, KeyError, TypeError) as error:

@@ -37,6 +37,9 @@ class ResponseSink(Protocol):
     def answer_body(self, data: bytes) -> None:
         """A piece of the body arrived."""
 
+    def answer_pause(self) -> None:
+        """All that was read so far was handed over; more may come at any time or never."""
+
     def answer_end(self) -> None:
         """The answer is complete."""
 
@@ -152,6 +155,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail("The answer's head is too large.")
         elif self._finished:
             self._finish()
+        elif self._sink is not None:
+            self._sink.answer_pause()
 
     def eof_received(self) -> bool:
         answer = self._answer

@@ -9,7 +9,7 @@ from nagaya.gateway.keeper_link import KeeperLink
 from nagaya.gateway.routes import Route
 from nagaya.runtime.interface import RuntimeFailure
 
-# The keeper's error codes (docs/reference/internals.md): status, exception class of ZenML, seconds after which to try again.
+# The keeper's error codes (docs/reference/internals.md): status, exception class, seconds after which to try again.
 _FAILURES: dict[str, tuple[int, str, int | None]] = {
     "deactivated": (503, "ServiceUnavailable", None),
     "failed": (502, "BadGateway", None),
@@ -30,7 +30,7 @@ class Waker:
         self._running: dict[str, asyncio.Task[str]] = {}
 
     async def wake(self, route: Route) -> str:
-        """The socket of the tenant once it answers; raises `GatewayError` with the reason if it does not within the time limit."""
+        """The socket of the tenant once it answers; raises `GatewayError` with the reason if that takes too long."""
         task = self._running.get(route.id)
         if task is None:
             task = self._running[route.id] = asyncio.create_task(self._call(route))
