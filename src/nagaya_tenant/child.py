@@ -120,10 +120,11 @@ def _read_policy() -> dict[str, Any]:
 
 
 def _serve(timings: Timings, ready: ReadyPipe) -> None:
-    from nagaya_tenant import application, hooks  # noqa: PLC0415 - imports ZenML, which a plain start has just done
+    from nagaya_tenant import hooks  # noqa: PLC0415 - imports ZenML, which a plain start has just done
+    from nagaya_tenant.application import build  # noqa: PLC0415 - imports ZenML, which a plain start has just done
 
     settings = TenantSettings.from_environment(os.environ)
-    app: asgi.ASGIApp = application.build(hooks.apply(settings), settings, _read_policy())
+    app: asgi.ASGIApp = build(hooks.apply(settings), settings, _read_policy())
     listener = socket.socket(fileno=process.LISTEN)
     listener.setblocking(False)
     timings.lap("application")

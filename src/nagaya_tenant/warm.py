@@ -190,11 +190,11 @@ def _environment(order: stamp.StampOrder, directory: Path) -> dict[str, str]:
 
 
 async def _life(order: stamp.StampOrder) -> None:
-    from nagaya_tenant import application  # noqa: PLC0415 - imports ZenML
+    from nagaya_tenant.application import build  # noqa: PLC0415 - imports ZenML
 
     settings = TenantSettings.from_environment(os.environ)
     session, policy = _credentials(order)
-    app: asgi.ASGIApp = application.build(hooks.apply(settings), settings, policy)
+    app: asgi.ASGIApp = build(hooks.apply(settings), settings, policy)
     async with asgi.lifespan(app):
         token = await _login(app, session)
         authorization = ((b"authorization", b"Bearer " + token),)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 if not collect_ignore_glob:
     sys.path.insert(0, str(Path(__file__).parent))
-    from harness import Platform, Tenant, Zygote
+    from harness import Platform, Tenant, Zygote, launcher
 
 FIRST_UID = 261_000
 
@@ -40,7 +40,7 @@ def open_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def template(open_directory: Path) -> Path:
     out = open_directory / "template.db"
-    subprocess.run([sys.executable, "-m", "nagaya_tenant.template", str(out)], check=True, capture_output=True)
+    subprocess.run([*launcher("nagaya_tenant.template"), str(out)], check=True, capture_output=True)
     return out
 
 

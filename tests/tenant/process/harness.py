@@ -202,6 +202,7 @@ class Tenant:
         self.started = time.monotonic()
         with self._descriptors() as (descriptors, read):
             environ = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+            environ |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
             environ |= {"NAGAYA_SPAWN": json.dumps(self.order()), "NAGAYA_FDS": ",".join(map(str, descriptors))}
             process = subprocess.Popen(launcher("nagaya_tenant.plain"), env=environ, pass_fds=descriptors)
         self.pid = process.pid
@@ -327,3 +328,12 @@ def read_line(descriptor: int) -> dict[str, Any]:
             collected += part
     line: dict[str, Any] = json.loads(collected)
     return line
+
+
+def links_of(pid: int) -> list[str]:
+    """What the open descriptors of a process point to."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # Closed since it was listed.
+            found.append(str(entry.readlink()))
+    return found

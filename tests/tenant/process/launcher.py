@@ -8,6 +8,7 @@ version.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import runpy
@@ -29,6 +30,8 @@ def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 def main() -> None:
     """Prepares the process and becomes the module."""
+    if os.environ.get("COVERAGE_PROCESS_START"):
+        importlib.import_module("coverage").process_startup()
     sys.addaudithook(watch_network)
     if version := os.environ.pop("PRETEND_ENGINE", ""):
         real = importlib.metadata.version

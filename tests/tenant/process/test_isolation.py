@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from harness import links_of
 from launcher import NETWORK_ATTEMPT
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def test_each_has_its_own_identity(zygote: Zygote, pair: tuple[Tenant, Tenant]) 
 
 def test_child_has_only_its_own_descriptors(zygote: Zygote, tenant: Tenant) -> None:
     tenant.request("/api/v1/info")
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{tenant.pid}/fd").iterdir()]
+    links = links_of(tenant.pid)
     files = [link for link in links if link.startswith("/") and not link.startswith("/dev/")]
     inside = [link for link in files if Path(link).is_relative_to(tenant.directory)]
     assert files == inside, "files of somebody else are open"

@@ -8,7 +8,9 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from harness import PUBLIC_URL, links_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,19 @@ def test_ready_line_carries_info_and_timings(tenant: Tenant) -> None:
     assert tenant.ready["info"]["id"] == str(tenant.id)
     assert tenant.ready["info"]["server_url"].endswith(tenant.root_path)
     assert {"isolate", "stamp", "prepare", "application", "lifespan", "info", "total"} <= tenant.ready["timings"].keys()
+
+
+def test_addresses_have_the_prefix_once(tenant: Tenant) -> None:
+    body = {"name": "hook", "webhook_type": "github", "project": str(tenant.project)}
+    made = tenant.request("/api/v1/webhooks", method="POST", token=tenant.token(), body=body)
+    assert made.status == 200, made.body
+    address = next(value for value in texts(made.json()) if value.endswith("/events"))
+    assert address.startswith(f"{PUBLIC_URL}{tenant.root_path}/api/v1/webhooks/")
+
+    document = tenant.request("/openapi.json", token=tenant.token()).json()
+    assert document["servers"] == [{"url": tenant.root_path}]
+    flows = [scheme["flows"] for scheme in document["components"]["securitySchemes"].values() if "flows" in scheme]
+    assert [flow["password"]["tokenUrl"] for flow in flows] == [f"{tenant.root_path}/api/v1/login"]
 
 
 def test_date_header_follows_the_clock_although_nothing_ticks(tenant: Tenant) -> None:
@@ -147,5 +162,13 @@ def _tag(name: str) -> dict[str, object]:
 
 
 def _connections(pid: int) -> int:
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(link.startswith("socket:") for link in links) - 1
+    return sum(link.startswith("socket:") for link in links_of(pid)) - 1
+
+
+def texts(node: Any) -> list[str]:
+    """Every text in a JSON document."""
+    if isinstance(node, dict):
+        return [text for value in node.values() for text in texts(value)]
+    if isinstance(node, list):
+        return [text for value in node for text in texts(value)]
+    return [node] if isinstance(node, str) else []
