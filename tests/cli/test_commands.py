@@ -246,3 +246,9 @@ def test_engines_are_listed_with_their_state(nagaya: Nagaya, tmp_path: Path) -> 
     rows = nagaya("engine", "list", "--json").json
     assert [(row["version"], row["state"]) for row in rows] == [("0.94.6", "incomplete"), ("0.98.0", "ready")]
     assert "3.11.7" in nagaya("engine", "list").out
+
+
+def test_an_unknown_engine_names_the_known_ones(nagaya: Nagaya) -> None:
+    result = nagaya("engine", "install", "0.1.2")
+    assert result.code == 1
+    assert "There is no engine 0.1.2; this version of Nagaya knows 0.98.0" in result.err

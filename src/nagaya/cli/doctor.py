@@ -170,12 +170,15 @@ def check_engines(config: PlatformConfig) -> Iterator[Finding]:
     engines = installed_engines(config.engines_dir)
     if not engines:
         text = f"No engine is installed in {config.engines_dir}: no tenant can be hosted."
-        yield Finding("engines", "error", text, "./run setup installs the default engine.")
+        yield Finding("engines", "error", text, "Install one: nagaya engine install (./run up does it by itself).")
     for engine in engines:
         name = f"engine_{engine['version']}"
         if engine["state"] != "ready":
             yield Finding(
-                name, "error", f"The engine {engine['version']} is incomplete.", "Install it again: ./run setup"
+                name,
+                "error",
+                f"The engine {engine['version']} is incomplete.",
+                "Install it again: nagaya engine install",
             )
             continue
         python = Path(engine["directory"]) / "bin" / "python"

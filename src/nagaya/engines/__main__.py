@@ -1,4 +1,4 @@
-"""`python -m nagaya.engines install VERSION --engines-dir DIR`: what `./run` prepares an engine with."""
+"""Installs an engine without the command line: `python -m nagaya.engines install VERSION --engines-dir DIR`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from nagaya.engines.install import EngineInstallError, ensure
 
 
 def main() -> int:
-    """Install the engine that the command line names; 0, or 1 with one sentence on standard error."""
-    parser = argparse.ArgumentParser(prog="nagaya.engines", description=__doc__)
-    parser.add_argument("action", choices=["install"])
-    parser.add_argument("version", help="ZenML version, e.g. 0.98.0")
-    parser.add_argument("--engines-dir", type=Path, required=True)
-    arguments = parser.parse_args()
+    """Installs, with one line per step on standard error; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m nagaya.engines")
+    commands = parser.add_subparsers(required=True)
+    install = commands.add_parser("install", help="install an engine, or renew what is out of date in it")
+    install.add_argument("version")
+    install.add_argument("--engines-dir", type=Path, required=True)
+    options = parser.parse_args()
+
+    def progress(text: str) -> None:
+        print(f"engine {options.version}: {text}", file=sys.stderr, flush=True)  # noqa: T201  (a tool's output)
+
     try:
-        ensure(arguments.engines_dir, arguments.version, progress=lambda text: print(f"  {text}", file=sys.stderr))
+        ensure(options.engines_dir.absolute(), options.version, progress=progress)
     except EngineInstallError as error:
-        print(error, file=sys.stderr)
+        print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
