@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class RouteTable:
         self._by_id: dict[str, Route] = {}
         self._by_name: dict[tuple[bytes, bytes], Route] = {}
         self._mentioned: set[str] | None = None
+        self._awaited: dict[tuple[bytes, bytes], asyncio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -57,6 +59,18 @@ class RouteTable:
     def find(self, organization: bytes, tenant: bytes) -> Route | None:
         """The route of a name pair as it stands in the path, or None."""
         return self._by_name.get((organization, tenant))
+
+    async def appear(self, organization: bytes, tenant: bytes, seconds: float) -> Route | None:
+        """Wait until the keeper tells of a name; the route, or None after `seconds`."""
+        key = (organization, tenant)
+        if key not in self._by_name:
+            told = self._awaited.setdefault(key, asyncio.Event())
+            try:
+                async with asyncio.timeout(seconds):
+                    await told.wait()
+            except TimeoutError:
+                return None
+        return self._by_name.get(key)
 
     def get(self, tenant_id: str) -> Route | None:
         """The route of a tenant's id, or None."""
@@ -114,7 +128,10 @@ class RouteTable:
             return
         self._unname(route)
         route.organization, route.tenant = organization, tenant
-        self._by_name[(organization.encode(), tenant.encode())] = route
+        key = (organization.encode(), tenant.encode())
+        self._by_name[key] = route
+        if (awaited := self._awaited.pop(key, None)) is not None:
+            awaited.set()
 
     def _unname(self, route: Route) -> None:
         """Release the name, unless a newer tenant has taken it over meanwhile."""

@@ -55,7 +55,10 @@ class TenantDoor:
         request.route_class = "tenant"
         route = self._table.find(target.organization, target.tenant)
         if route is None:
-            return await self._unknown(target)
+            found = await self._unknown(target)
+            if isinstance(found, Reply):
+                return found
+            route = found
         request.tenant_id = route.id
         if route.state == "deleted":
             raise GatewayError(410, "KeyError", f"The tenant {route.name} was deleted.")
@@ -117,8 +120,8 @@ class TenantDoor:
         self._hosts.check_site(request, host)
         return cookie, await self._sessions.token(cookie, route.id)
 
-    async def _unknown(self, target: Target) -> Reply:
-        """The api knows names that the keeper does not, such as that of a renamed organization."""
+    async def _unknown(self, target: Target) -> Reply | Route:
+        """The api knows names that the keeper does not: one that was just created, or one in another spelling."""
         missing = GatewayError(404, "KeyError", "There is no such tenant.")
         query = b"organization=%s&tenant=%s" % (_quoted(target.organization), _quoted(target.tenant))
         try:
@@ -135,6 +138,11 @@ class TenantDoor:
             or not location.isprintable()
         ):
             raise missing
+        if location.encode() == b"/t/%s/%s" % (target.organization, target.tenant):
+            route = await self._table.appear(target.organization, target.tenant, self._settings.wake_seconds)
+            if route is None:
+                raise GatewayError(503, "ServiceUnavailable", "The tenant is still being created.", retry_after=2)
+            return route
         return redirect(location.rstrip("/") + target.forward.decode("ascii"), 308)
 
 

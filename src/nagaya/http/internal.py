@@ -34,7 +34,7 @@ class ExchangedToken(BaseModel):
 
 
 class Location(BaseModel):
-    """The path of a tenant that was asked for under another spelling."""
+    """The path of a tenant."""
 
     location: str
 
@@ -57,16 +57,19 @@ async def tenant_token(body: CookieExchange, state: State) -> ExchangedToken:
 
 @router.get("/redirect")
 async def redirect(state: State, organization: Part, tenant: Part) -> Location:
-    """Tells under which path a tenant lives that was asked for with capital letters; names themselves never change."""
+    """Tells the path of a tenant that the keeper does not know under this name.
+
+    Either the name was written with capital letters, or the tenant was created a moment ago: then the path is the one
+    that was asked for, and the gateway waits for the keeper to learn of it.
+    """
 
     def find() -> str | None:
         name = f"{organization}/{tenant}".lower()
         with state.database.read() as db:
-            return f"/t/{name}" if tenants.find(db, every_tenant(), name) else None
+            found = tenants.find(db, every_tenant(), name)
+            return f"/t/{name}" if any(tenant.desired_state != "deleted" for tenant, _ in found) else None
 
-    location = (
-        await to_thread.run_sync(find) if f"{organization}{tenant}" != f"{organization}{tenant}".lower() else None
-    )
+    location = await to_thread.run_sync(find)
     if location is None:
         raise NotFound("There is no such tenant.")
     return Location(location=location)
