@@ -80,8 +80,9 @@ def test_whatever_is_killed_comes_back_and_nothing_else_moves(platform: Platform
 
 
 def test_a_supervisor_that_was_restarted_can_restart_the_rest_on_the_same_sockets(platform: Platform) -> None:
-    kill(platform.pid("supervisor"))
-    wait_for(platform.record().identity.alive)
+    old = platform.pid("supervisor")
+    kill(old)
+    wait_for(lambda: platform.pid("supervisor") != old)
     for name in ("gateway", "keeper", "api"):
         old = platform.pid(name)
         kill(old)
