@@ -102,9 +102,7 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_json(
-    send: Send, status: int, value: Any, *, headers: tuple[tuple[str, str], ...] = ()
-) -> None:
+async def respond_json(send: Send, status: int, value: Any, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
     """Sends a JSON value; see `respond`."""
     await respond(send, status, json.dumps(value, separators=(",", ":")).encode(), headers=headers)
 

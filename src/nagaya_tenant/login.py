@@ -21,8 +21,7 @@ from nagaya_tenant.guard_tokens import issue
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from nagaya_policy.document import Principal
-
+    from nagaya_policy.principals import Principal
     from nagaya_tenant.context import Tenant
     from nagaya_tenant.guard_requests import Request
     from nagaya_tenant.guard_tokens import PlatformToken, Tokens

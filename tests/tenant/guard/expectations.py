@@ -62,7 +62,7 @@ GET /resource_requests/{resource_request_id}: refused
 POST /resource_requests/{resource_request_id}/renew: refused
 POST /resource_requests/{resource_request_id}/release: refused
 GET /stacks: lists stack run
-POST /stacks: stack:create stack_component:read
+POST /stacks: stack:create
 GET /stacks/{stack_id}: stack:read run
 PUT /stacks/{stack_id}: stack:update
 DELETE /stacks/{stack_id}: stack:delete
