@@ -1,7 +1,7 @@
 """The checks that the guard makes before handlers which ZenML leaves unchecked or checks too little.
 
-Every check gets an `Inquiry`, runs in a worker thread, and raises a `Refusal` or returns. A body or query that it cannot
-make sense of is left to the handler wherever the handler then refuses it too.
+Every check gets an `Inquiry`, runs in a worker thread, and raises a `Refusal` or returns. A body or query that it
+cannot make sense of is left to the handler wherever the handler then refuses it too.
 """
 
 from __future__ import annotations
@@ -162,12 +162,12 @@ def flavor_source(inquiry: Inquiry) -> None:
     body = inquiry.json()
     if not isinstance(body, dict):
         return
-    if (source := body.get("source")) is not None:
-        if not isinstance(source, str) or not source.startswith(FLAVOR_SOURCES):
-            raise Forbidden(
-                "A flavor's source must be a class of zenml or nagaya_stack: the server imports it, and it does not "
-                "import code of users. Use a custom flavor in a local stack, or ask for a plugin of the platform."
-            )
+    source = body.get("source")
+    if source is not None and not (isinstance(source, str) and source.startswith(FLAVOR_SOURCES)):
+        raise Forbidden(
+            "A flavor's source must be a class of zenml or nagaya_stack: the server imports it, and it does not "
+            "import code of users. Use a custom flavor in a local stack, or ask for a plugin of the platform."
+        )
 
 
 def own_account(inquiry: Inquiry) -> None:

@@ -1,7 +1,7 @@
 """Every route of ZenML 0.98.0 in cloud mode, and what the guard does about it.
 
-Found by reading every router in `zenml.zen_server.routers`. Where the handler itself calls `verify_permission*` with the
-right resource, the entry says `zenml`; the reasons of all others stand beside them. Handlers that exist only with a
+Found by reading every router in `zenml.zen_server.routers`. Where the handler itself calls `verify_permission*` with
+the right resource, the entry says `zenml`; the reasons of all others stand beside them. Handlers that exist only with a
 workload manager (`…/runs` of snapshots and templates, `…/replay`) are listed as well.
 """
 

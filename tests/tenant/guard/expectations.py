@@ -1,8 +1,8 @@
 """What each route of ZenML 0.98.0 must demand, written by hand and without looking at the guard's own table.
 
 A line is `METHOD path: demand …`, the path relative to `/api/v1` unless it starts with `//`. Demands:
-`public` anybody; `member` any member; `refused` nobody; `type:action` that permission, in the seeded project if the type
-belongs to one, on an object that somebody else made; `lists type` any member, but objects of others only with
+`public` anybody; `member` any member; `refused` nobody; `type:action` that permission, in the seeded project if the
+type belongs to one, on an object that somebody else made; `lists type` any member, but objects of others only with
 `type:read`. `run` at the end: tokens of runs may use it too.
 """
 

@@ -202,7 +202,7 @@ def test_makers_do_what_they_like_with_what_they_made(tenant: World, seeded: See
     tag = tenant.request("POST", "/api/v1/tags", token, json={"name": f"own-{uuid4().hex}"}).json()["id"]
     assert tenant.request("DELETE", f"/api/v1/tags/{tag}", token).status == 200
     deleted = tenant.request("DELETE", f"/api/v1/stacks/{stack.json()['id']}", token)
-    print("stack", deleted.status, deleted.body)
+    assert deleted.status == 200, deleted.body
 
 
 def test_members_change_their_own_account_only(tenant: World, seeded: Seed) -> None:

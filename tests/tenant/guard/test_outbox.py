@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -91,8 +92,6 @@ async def _intend(audit: Audit) -> None:
 
 
 def test_a_change_that_cannot_be_recorded_is_not_made(tmp_path: Path) -> None:
-    import asyncio
-
     outbox = Outbox(tmp_path / "outbox.db", limit=0)
     with pytest.raises(Unavailable, match="cannot record"):
         asyncio.run(_intend(Audit(outbox)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cloud import grant
 
 from nagaya_tenant.errors import CredentialsRefused, Unavailable
 from nagaya_tenant.policy_state import PolicyState
@@ -24,12 +25,13 @@ def test_without_a_policy_nothing_is_decided(cloud: Cloud) -> None:
 def test_age_counts_from_the_last_sign_of_life(cloud: Cloud) -> None:
     now = 1000.0
     state = PolicyState(cloud.tenant, 10, clock=lambda: now)
-    member = cloud.member("ada")
+    member = cloud.member("ada", grant("tenant_viewer"))
     state.apply_snapshot(cloud.document())
     state.alive(995)
     state.alive(990)
-    with pytest.raises(CredentialsRefused):
-        state.require_token(member, 0, None)
+    state.require_token(member, 0, None)
+    with pytest.raises(CredentialsRefused, match="not a member"):
+        state.require_token("somebody else", 0, None)
     now = 1005.0
     assert state.current().version == 1
     now = 1005.1
