@@ -87,12 +87,12 @@ def account_page(session: Session, statement: AccountSelect, offset: int, limit:
         The number of all rows, and the rows of the page.
     """
     total = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
-    return total, [_account(row) for row in session.execute(statement.offset(offset).limit(limit)).tuples()]
+    return total, [_account(row) for row in session.execute(statement.offset(offset).limit(limit))]
 
 
 def account(session: Session, principal_id: uuid.UUID) -> Account | None:
     """Returns the user or service account of an id unless it is deleted."""
-    row = session.execute(select(_accounts).where(_accounts.c.id == principal_id)).tuples().first()
+    row = session.execute(select(_accounts).where(_accounts.c.id == principal_id)).first()
     return None if row is None else _account(cast("AccountRow", row))
 
 
@@ -106,7 +106,7 @@ def find_account(session: Session, organization_id: uuid.UUID, text: str) -> Acc
     visible = or_(_accounts.c.kind == "user", _accounts.c.id.in_(own))
     # A username may look like somebody else's address; the username then wins.
     by_username = (_accounts.c.username == text).desc()
-    row = session.execute(select(_accounts).where(condition, visible).order_by(by_username)).tuples().first()
+    row = session.execute(select(_accounts).where(condition, visible).order_by(by_username)).first()
     return None if row is None else _account(cast("AccountRow", row))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import structlog
 import uvicorn
 from sqlalchemy import select
 from tests.api.tenants.runtimes import InstantRuntime
@@ -31,8 +32,11 @@ from nagaya.tenants.assembly import install
 from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.models import Tenant
 
+# The default renders local variables of every frame of an exception, which blocks the event loop for seconds.
+structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
 PUBLIC_URL = "http://127.0.0.1:8440"
-DEADLINE = 20.0
+DEADLINE = 6.0
 T = TypeVar("T")
 
 
