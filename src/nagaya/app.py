@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,10 +10,17 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 
 import nagaya
+from nagaya.access import endpoints as access
+from nagaya.audit import endpoints as audit
 from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
+from nagaya.identity import endpoints as identity
+from nagaya.operations import endpoints as operations
+from nagaya.organizations import endpoints as organizations
+from nagaya.pages import endpoints as pages
+from nagaya.tenants import endpoints as tenants
 
 API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
@@ -43,12 +49,14 @@ def create_app(state: AppState) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: f"{route.name}",
+        generate_unique_id_function=lambda route: route.name,
+        # A redirect would name the scheme and host of the gateway's inner connection.
+        redirect_slashes=False,
     )
     app.state.nagaya = state
-    app.state.database = state.database
     handlers.install(app)
     app.include_router(api_router(), prefix=API_PREFIX)
+    app.include_router(pages.router)
     documentation.install(app)
     app.add_middleware(RequestContext, max_body=state.settings.max_body)
     return app
@@ -57,10 +65,8 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in ("identity", "organizations", "access", "tenants", "operations", "audit"):
-        name = f"nagaya.{noun}.endpoints"
-        if importlib.util.find_spec(name) is not None:
-            router.include_router(importlib.import_module(name).router)
+    for noun in (identity, organizations, access, tenants, operations, audit):
+        router.include_router(noun.router)
     return router
 
 

@@ -17,7 +17,6 @@ from nagaya_policy.errors import ResourceError, ResourceScopeError
 
 _UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _UUID_ONLY: Final = re.compile(_UUID)
-_TYPE_ONLY: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _RESOURCE: Final = re.compile(
     rf"(?:(?P<server>{_UUID})@server:|(?P<project>{_UUID}):)?(?P<type>[a-z][a-z0-9_]{{0,63}})(?:/(?P<id>{_UUID}))?"
 )
@@ -99,11 +98,6 @@ def parse_resource(text: str) -> Resource:
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID in hyphenated form, in either case."""
     return _UUID_ONLY.fullmatch(text) is not None
-
-
-def is_type_name(text: str) -> bool:
-    """Whether a text could be the name of a resource type."""
-    return _TYPE_ONLY.fullmatch(text) is not None
 
 
 def _lower(text: str | None) -> str | None:

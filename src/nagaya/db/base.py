@@ -60,4 +60,13 @@ class Record:
     updated: Mapped[dt.datetime] = mapped_column(default=utc_now, onupdate=utc_now)
 
 
+def as_utc(value: dt.datetime | None) -> dt.datetime | None:
+    """Returns a time from a caller as an aware one; without a zone it is taken as UTC.
+
+    Args:
+        value: The time, or None.
+    """
+    return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
+
+
 JsonObject = dict[str, Any]

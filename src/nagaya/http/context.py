@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
+from starlette.requests import Request
 
-from nagaya.errors import NagayaError, PayloadTooLarge
+from nagaya.errors import PayloadTooLarge
+from nagaya.http.handlers import on_unexpected
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,6 +48,7 @@ class RequestContext:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         status = 500
+        started_answer = False
         received = 0
 
         async def counted_receive() -> Message:
@@ -58,8 +61,9 @@ class RequestContext:
             return message
 
         async def traced_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started_answer
             if message["type"] == "http.response.start":
+                started_answer = True
                 status = message["status"]
                 message.setdefault("headers", [])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
@@ -67,6 +71,13 @@ class RequestContext:
 
         try:
             await self.app(scope, counted_receive, traced_send)
+        except Exception as error:
+            # Starlette's own layer for this is outside of ours: it would answer without the request's id, and raise
+            # the error once more after answering.
+            response = on_unexpected(Request(scope), error)
+            if started_answer:
+                raise
+            await response(scope, receive, traced_send)
         finally:
             log.info(
                 "request",
@@ -75,8 +86,3 @@ class RequestContext:
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
             )
-
-
-def is_expected(error: BaseException) -> bool:
-    """Whether an exception is an answer to the caller rather than a fault of ours."""
-    return isinstance(error, NagayaError)

@@ -23,7 +23,7 @@ _PAGE = """<!doctype html>
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
 </head>
 <body>
-<div id="swagger-ui" data-openapi-url="/api/openapi.json"></div>
+<div id="swagger-ui" data-openapi="/api/openapi.json"></div>
 <noscript>This page needs JavaScript. Its contents: <a href="/api/openapi.json">/api/openapi.json</a></noscript>
 <script src="/assets/swagger/swagger-ui-bundle.js"></script>
 <script src="/assets/swagger/init.js"></script>

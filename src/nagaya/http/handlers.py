@@ -104,7 +104,7 @@ async def on_database_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def on_unexpected(request: Request, error: Exception) -> Response:
+def on_unexpected(request: Request, error: Exception) -> Response:
     """Answers 500 without details and logs the traceback, without local variables."""
     log.error("unexpected", method=request.method, path=request.url.path, exc_info=error)
     return answer(
@@ -114,7 +114,7 @@ async def on_unexpected(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers.
+    """Registers the handlers. What nobody expects is answered by `RequestContext`, which is around everything.
 
     Args:
         app: The application.
@@ -124,6 +124,3 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http_error)
     for kind in (IntegrityError, DataError, OperationalError, PoolTimeout):
         app.add_exception_handler(kind, on_database_error)
-    # Registered by class, this one answers inside the middleware that logs; a bare `Exception` handler would run
-    # outside of it and raise the error again after the answer.
-    app.add_exception_handler(Exception, on_unexpected)

@@ -68,18 +68,34 @@ async def optional_principal(request: Request) -> Principal | None:
         token = request.cookies.get(state.settings.cookie)
     principal = None
     if token:
-        principal = await _look_up(state, token, cookie=cookie)
+        principal = await look_up(state, token, cookie=cookie)
     if principal is not None and cookie and request.method not in SAFE_METHODS and not same_origin(request, state):
         raise Forbidden("This change came from another site. Send the header X-Nagaya-CSRF: 1, or use a bearer token.")
+    remember(request, principal)
+    return principal
+
+
+def remember(request: Request, principal: Principal | None) -> None:
+    """Notes who makes the request, for pages, the audit record and logs."""
     request.state.principal = principal
     if principal is not None:
         origin = origin_of(request)
         origin.actor_id, origin.actor_kind, origin.actor_name = principal.id, principal.kind, principal.username
         structlog.contextvars.bind_contextvars(principal_id=str(principal.id))
-    return principal
 
 
-async def _look_up(state: AppState, token: str, *, cookie: bool) -> Principal | None:
+async def look_up(state: AppState, token: str, *, cookie: bool) -> Principal | None:
+    """Returns whose token this is; None for a cookie that is not valid.
+
+    Args:
+        state: The application's state.
+        token: What was sent.
+        cookie: Whether it came as a cookie.
+
+    Raises:
+        NotAuthenticated: It is not valid, and no cookie.
+    """
+
     def read() -> Principal | None:
         with state.database.read() as db:
             try:

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
 
 from nagaya.access.models import Share
 from nagaya.audit.models import AuditEvent
 from nagaya_policy import Policy, apply_delta
-from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,12 @@ def test_who_may_share_with_whom(api: Installation, tenant: str) -> None:
 def test_shares_end_with_the_resource_and_with_its_project(api: Installation, tenant: str) -> None:
     admin, other = member(api, tenant, "tenant_admin"), member(api, None)
     project = uuid.uuid4()
-    names = [f"stack/{uuid.uuid4()}", f"{project}:pipeline/{uuid.uuid4()}", f"project/{project}", f"stack/{uuid.uuid4()}"]
+    names = [
+        f"stack/{uuid.uuid4()}",
+        f"{project}:pipeline/{uuid.uuid4()}",
+        f"project/{project}",
+        f"stack/{uuid.uuid4()}",
+    ]
     for name in names:
         assert shared(api, tenant, admin, other, name, "read").status_code == 200
 

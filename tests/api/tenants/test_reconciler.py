@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
+from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
+from tests.api.tenants.runtimes import AbsentRuntime, DyingRuntime, InstantRuntime, LyingRuntime, SlowRuntime
 
 from nagaya.audit.models import AuditEvent
 from nagaya.db.base import utc_now
 from nagaya.tenants.models import Tenant
-from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
-from tests.api.tenants.runtimes import AbsentRuntime, DyingRuntime, InstantRuntime, LyingRuntime, SlowRuntime
 
 
 def prepared(api: Installation) -> Actor:
@@ -178,7 +178,9 @@ def test_settings_that_matter_reach_the_runtime(tmp_path: Path) -> None:
         ready(root, tenant_id)
         before = api.runtime.specs[tenant_id].generation
         assert root.http.patch(f"/tenants/{tenant_id}", json={"description": "x"}).status_code == 200
-        assert root.http.patch(f"/tenants/{tenant_id}", json={"hibernate": False, "idle_seconds": 60}).status_code == 200
+        assert (
+            root.http.patch(f"/tenants/{tenant_id}", json={"hibernate": False, "idle_seconds": 60}).status_code == 200
+        )
         eventually(lambda: api.runtime.specs[tenant_id].hibernate is False)
         assert api.runtime.specs[tenant_id].idle_seconds == 60
         assert api.runtime.specs[tenant_id].generation == before + 1

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from nagaya.errors import Forbidden, TooManyRequests, responses
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import TransactionRoute, Work, address_of, origin_of, transact
+from nagaya.identity.models import Device
 from nagaya.identity.policy import CurrentPrincipal
 from nagaya.identity.schemas import DeviceAuthorization, OAuthError, OAuthToken, TenantToken
 from nagaya.identity.service import api_keys, devices, key_format, login, sessions, tenant_access
@@ -30,7 +31,7 @@ def oauth_error(error: str, description: str, status: int = 400) -> JSONResponse
     return JSONResponse({"error": error, "error_description": description}, status_code=status, headers=headers)
 
 
-def oauth_token(issued: sessions.Issued, device: devices.Device | None = None) -> JSONResponse:
+def oauth_token(issued: sessions.Issued, device: Device | None = None) -> JSONResponse:
     """Returns a token in the shape of RFC 6749 section 5.1."""
     metadata = None
     if device is not None:

@@ -36,7 +36,7 @@ def verify_device(body: DeviceVerify, work: Work, state: State, principal: Inter
             raise InvalidInput("Choose a tenant to connect to.", fields={"tenant_id": "is needed to approve"})
         if body.tenant_id is not None:
             tenant_id = tenant_access.enterable(work.session, state, principal, str(body.tenant_id)).id
-    return devices.decide(work, state, device, principal, tenant_id, approve=body.approve)
+    return devices.decide(work, state, device, principal, approve=body.approve, tenant_id=tenant_id)
 
 
 @router.get("/{id_or_code}", response_model=DeviceRead)

@@ -44,7 +44,7 @@ def enterable(db: Db, state: AppState, principal: Principal, id_or_name: str) ->
         NotFound: There is none, or the principal may not enter it.
     """
     found = tenants.find(db, tenants_of(principal, state.now(), member_only=True), id_or_name)
-    if len(found) != 1:
+    if len(found) != 1 or found[0][0].desired_state == "deleted":
         raise NotFound("There is no such tenant, or you are not a member of it.")
     return found[0][0]
 

@@ -1,0 +1,86 @@
+"""The application on `run/internal.sock`, which only the gateway can reach: sessions become tenant tokens here."""
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import BaseModel
+
+from nagaya.access.reach import every_tenant
+from nagaya.errors import NotAuthenticated, NotFound
+from nagaya.http import handlers
+from nagaya.http.context import RequestContext
+from nagaya.http.schemas import Input
+from nagaya.http.state import AppState, State
+from nagaya.identity.service import authentication, tenant_access
+from nagaya.tenants import repository as tenants
+
+router = APIRouter(prefix="/internal/v1")
+Part = Annotated[str, Query(max_length=64, pattern=r"^[\x20-\x7e]*$")]
+
+
+class CookieExchange(Input):
+    """A browser's session cookie and the tenant that the browser wants to reach."""
+
+    cookie: str
+    tenant: str
+
+
+class ExchangedToken(BaseModel):
+    """A token for the tenant."""
+
+    token: str
+    expires_in: int
+
+
+class Location(BaseModel):
+    """The path of a tenant that was asked for under another spelling."""
+
+    location: str
+
+
+@router.post("/tenant_token")
+async def tenant_token(body: CookieExchange, state: State) -> ExchangedToken:
+    """Turns a browser's session into a token of minutes for one tenant. 401: no session; 404: not a member."""
+
+    def exchange() -> ExchangedToken:
+        with state.database.read() as db:
+            principal = authentication.by_token(db, state, body.cookie, cookie=True)
+            tenant = tenant_access.enterable(db, state, principal, body.tenant)
+            token = tenant_access.short_token(state, principal, tenant.id)
+            return ExchangedToken(token=token.access_token, expires_in=token.expires_in)
+
+    if not body.cookie.isascii():
+        raise NotAuthenticated
+    return await to_thread.run_sync(exchange)
+
+
+@router.get("/redirect")
+async def redirect(state: State, organization: Part, tenant: Part) -> Location:
+    """Tells under which path a tenant lives that was asked for with capital letters; names themselves never change."""
+
+    def find() -> str | None:
+        name = f"{organization}/{tenant}".lower()
+        with state.database.read() as db:
+            return f"/t/{name}" if tenants.find(db, every_tenant(), name) else None
+
+    location = (
+        await to_thread.run_sync(find) if f"{organization}{tenant}" != f"{organization}{tenant}".lower() else None
+    )
+    if location is None:
+        raise NotFound("There is no such tenant.")
+    return Location(location=location)
+
+
+def create_internal_app(state: AppState) -> FastAPI:
+    """Returns the application.
+
+    Args:
+        state: The state that it shares with the public application.
+    """
+    app = FastAPI(title="Nagaya internal", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.nagaya = state
+    handlers.install(app)
+    app.include_router(router)
+    app.add_middleware(RequestContext, max_body=65_536)
+    return app

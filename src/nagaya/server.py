@@ -1,0 +1,131 @@
+"""`python -m nagaya.server <run/config.json>`: the api process, three applications in one loop on inherited sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from nagaya.app import create_app
+from nagaya.app_state import create_state
+from nagaya.db.migrate import SchemaError
+from nagaya.http.internal import create_internal_app
+from nagaya.http.logs import configure
+from nagaya.http.settings import ApiSettings
+from nagaya.http.state import AppState
+from nagaya.identity.keys import KeyFileError
+from nagaya.runtime.config import ConfigError, PlatformConfig
+from nagaya.tenants.assembly import create_control
+from nagaya.tenants.channel import create_channel_app
+from nagaya.tenants.control import Control
+
+GRACE_SECONDS = 10
+SOCKETS = "NAGAYA_SOCKETS"
+log = structlog.get_logger("nagaya.server")
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: there are three of them in one process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Does nothing."""
+        yield
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
+    """Returns the listening sockets that the supervisor passed, by name.
+
+    Raises:
+        ConfigError: They were not passed.
+    """
+    try:
+        numbers = json.loads(os.environ[SOCKETS])
+        return {name: socket.socket(fileno=int(numbers[name])) for name in ("api", "internal", "channel")}
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise ConfigError(f"{SOCKETS} does not name open sockets; `nagaya up` starts this process.") from error
+
+
+def _server(app: FastAPI) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # The socket can be reached by the gateway only; `address_of` reads what it reports.
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=75,
+        )
+    )
+
+
+async def serve(state: AppState, control: Control, sockets: dict[str, socket.socket]) -> None:
+    """Serves until SIGTERM or SIGINT; requests that have begun are finished.
+
+    Args:
+        state: The state of the applications.
+        control: The background work of tenants.
+        sockets: Listening sockets by name.
+    """
+    apps = {"api": create_app(state), "internal": create_internal_app(state), "channel": create_channel_app(control)}
+    servers = {name: _server(app) for name, app in apps.items()}
+
+    def stop() -> None:
+        log.info("stopping")
+        control.hub.close()
+        for server in servers.values():
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    async with control.running():
+        log.info("serving", public_url=state.settings.public_url)
+        async with asyncio.TaskGroup() as tasks:
+            for name, server in servers.items():
+                tasks.create_task(server.serve(sockets=[sockets[name]]), name=name)
+    await asyncio.to_thread(state.database.close)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the api process.
+
+    Args:
+        arguments: The path of `run/config.json`.
+
+    Returns:
+        0 after an orderly end, 1 if it cannot start; the reason is the last line of the log.
+    """
+    configure()
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) != 1:
+        log.error("usage: python -m nagaya.server <run/config.json>")
+        return 2
+    try:
+        config = PlatformConfig.load(Path(given[0]))
+        sockets = inherited_sockets()
+        state = create_state(ApiSettings.from_platform(config))
+    except (ConfigError, KeyFileError, SchemaError, ValueError) as error:
+        log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
+        return 1
+    control = create_control(config, state)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(state, control, sockets))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

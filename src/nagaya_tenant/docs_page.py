@@ -1,0 +1,58 @@
+"""The tenant's API page: Swagger UI from the platform's own origin, under a strict content security policy."""
+
+from __future__ import annotations
+
+import html
+from urllib.parse import urlsplit
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="{assets}/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui" data-openapi="{openapi}"></div>
+<script src="{assets}/swagger-ui-bundle.js"></script>
+<script src="{assets}/init.js"></script>
+</body>
+</html>
+"""
+
+
+def render(public_url: str, root_path: str) -> bytes:
+    """The page as UTF-8.
+
+    Args:
+        public_url: The platform's public origin.
+        root_path: The tenant's prefix.
+    """
+    page = _PAGE.format(
+        title=html.escape(f"API of {root_path.removeprefix('/t/') or 'this tenant'}"),
+        assets=html.escape(f"{public_url}/assets/swagger", quote=True),
+        openapi=html.escape(f"{root_path}/openapi.json", quote=True),
+    )
+    return page.encode()
+
+
+def headers(public_url: str) -> tuple[tuple[str, str], ...]:
+    """Response headers of the page; scripts and connections only to the origin that serves it.
+
+    Args:
+        public_url: The platform's public origin, allowed beside `'self'` so that the page also works below a host
+            name of the tenant's own.
+    """
+    parts = urlsplit(public_url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    policy = (
+        f"default-src 'none'; script-src {origin}; style-src {origin} 'unsafe-inline'; img-src {origin} data:; "
+        f"font-src {origin}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return (
+        ("content-security-policy", policy),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        ("x-frame-options", "DENY"),
+    )

@@ -1,0 +1,207 @@
+"""Verification of the bearer tokens that the guard accepts: the platform's (Ed25519) and ZenML's own (HS256)."""
+
+from __future__ import annotations
+
+import datetime
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import jwt
+from zenml.exceptions import CredentialsNotValid
+from zenml.zen_server.jwt import JWTToken
+
+from nagaya_tenant.errors import CredentialsRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nagaya_tenant.policy_state import PolicyState
+
+LEEWAY_SECONDS = 10
+_CACHED_TOKENS = 2048
+_LONGEST_TOKEN = 8192
+
+
+class PlatformToken(NamedTuple):
+    """A verified token of the platform.
+
+    Args:
+        kind: The claim `typ`: `session`, `device` or `tenant`.
+        principal: The claim `sub`.
+        session: The claim `sid`.
+        issued_at: Seconds since the epoch.
+        expires: Seconds since the epoch.
+    """
+
+    kind: str
+    principal: str
+    session: str
+    issued_at: float
+    expires: float
+
+
+class OwnToken(NamedTuple):
+    """A verified token of this tenant's ZenML server.
+
+    Args:
+        account: ZenML's id of the account.
+        principal: The platform's id, if the guard issued the token.
+        session: The platform's session, if the guard issued the token.
+        issued_at: Seconds since the epoch.
+        expires: Seconds since the epoch; `None` for tokens of runs, which end with the run.
+        run_scope: Whether the token is bound to a run, a schedule or a deployment.
+    """
+
+    account: UUID
+    principal: str | None
+    session: str | None
+    issued_at: float
+    expires: float | None
+    run_scope: bool
+
+
+def is_platform_token(token: str) -> bool:
+    """Whether a JWS says that Ed25519 signed it; which checks apply follows from this, never from the token's wishes.
+
+    Raises:
+        CredentialsRefused: It is not a JWS at all.
+    """
+    if len(token) > _LONGEST_TOKEN:
+        raise CredentialsRefused("Authentication error: the token is too long.")
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.PyJWTError:
+        raise CredentialsRefused("Authentication error: the bearer token is not one of this tenant.") from None
+    return header.get("alg") == "EdDSA"
+
+
+class Tokens:
+    """Verifies tokens, with a small cache of those that verified.
+
+    Args:
+        policy: Gives the issuer and its public keys.
+        tenant_id: Audience of tokens for this tenant.
+    """
+
+    def __init__(self, policy: PolicyState, tenant_id: str) -> None:
+        self._policy = policy
+        self._tenant_id = tenant_id
+        self._keys: dict[str, Any] = {}
+        self._keys_of: object = None
+        self._platform: OrderedDict[str, tuple[object, PlatformToken]] = OrderedDict()
+        self._own: OrderedDict[str, OwnToken] = OrderedDict()
+
+    def platform(self, token: str, kinds: frozenset[str]) -> PlatformToken:
+        """Verifies a token of the platform.
+
+        Args:
+            token: The JWS.
+            kinds: Which `typ` claims are acceptable here.
+
+        Raises:
+            CredentialsRefused: The signature, a claim, or the kind of token is wrong.
+        """
+        policy = self._policy.current()
+        cached = self._platform.get(token)
+        if cached is not None and cached[0] is policy.jwks:
+            verified = cached[1]
+        else:
+            verified = self._verify_platform(token, policy.jwks, policy.issuer)
+            _put(self._platform, token, (policy.jwks, verified))
+        if verified.expires + LEEWAY_SECONDS < self._policy.now():
+            raise CredentialsRefused("Authentication error: the token has expired; log in again.")
+        if verified.kind not in kinds:
+            raise CredentialsRefused("Authentication error: this kind of token cannot be used here.")
+        return verified
+
+    def own(self, token: str) -> OwnToken:
+        """Verifies a token of this tenant's ZenML server, with ZenML's own code.
+
+        Raises:
+            CredentialsRefused: The signature or a claim is wrong.
+        """
+        cached = self._own.get(token)
+        if cached is None:
+            try:
+                decoded = JWTToken.decode_token(token)
+            except CredentialsNotValid as error:
+                raise CredentialsRefused(f"Authentication error: error decoding access token: {error}.") from error
+            cached = _own(decoded)
+            _put(self._own, token, cached)
+        if cached.expires is not None and cached.expires + LEEWAY_SECONDS < self._policy.now():
+            raise CredentialsRefused("Authentication error: the token has expired; log in again.")
+        return cached
+
+    def _verify_platform(self, token: str, jwks: Mapping[str, Any], issuer: str | None) -> PlatformToken:
+        if issuer is None:
+            raise CredentialsRefused("Authentication error: this tenant does not know who signs tokens.")
+        key = self._key(jwks, jwt.get_unverified_header(token).get("kid"))
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["EdDSA"],
+                audience=[self._tenant_id, "nagaya"],
+                issuer=issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iat", "aud", "iss", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise CredentialsRefused(f"Authentication error: the platform's token is not valid: {error}.") from error
+        kind, session = claims.get("typ"), claims.get("sid")
+        audience = self._tenant_id if kind == "tenant" else "nagaya"
+        if kind not in {"tenant", "session", "device"} or claims["aud"] != audience or not isinstance(session, str):
+            raise CredentialsRefused("Authentication error: the platform's token is not one for people.")
+        return PlatformToken(kind, str(claims["sub"]), session, float(claims["iat"]), float(claims["exp"]))
+
+    def _key(self, jwks: Mapping[str, Any], key_id: object) -> Any:
+        if self._keys_of is not jwks:
+            self._keys = {
+                str(each.get("kid")): jwt.PyJWK(each, algorithm="EdDSA").key
+                for each in jwks.get("keys", ())
+                if each.get("kty") == "OKP" and each.get("crv") == "Ed25519" and each.get("use", "sig") == "sig"
+            }
+            self._keys_of = jwks
+        try:
+            return self._keys[str(key_id)]
+        except KeyError:
+            raise CredentialsRefused("Authentication error: the token is signed with an unknown key.") from None
+
+
+def issue(account: UUID, principal: str, session: str | None, seconds: int) -> str:
+    """Issues a ZenML token for an account, marked with the principal and the platform session that it stands for.
+
+    Args:
+        account: ZenML's id of the account.
+        principal: The platform's id.
+        session: The platform's session, if any.
+        seconds: Life of the token.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    mark = {"sub": principal} if session is None else {"sub": principal, "sid": session}
+    token = JWTToken(user_id=account, claims={"nagaya": mark}, issued_at=now)
+    encoded: str = token.encode(expires=now + datetime.timedelta(seconds=seconds))
+    return encoded
+
+
+def _own(decoded: Any) -> OwnToken:
+    mark = decoded.claims.get("nagaya")
+    mark = mark if isinstance(mark, dict) else {}
+    issued_at = decoded.issued_at
+    expires = decoded.claims.get("exp")
+    return OwnToken(
+        account=decoded.user_id,
+        principal=mark.get("sub"),
+        session=mark.get("sid"),
+        # ZenML gives the time of issue back as a naive time in UTC.
+        issued_at=0.0 if issued_at is None else issued_at.replace(tzinfo=datetime.UTC).timestamp(),
+        expires=None if expires is None else float(expires),
+        run_scope=bool(decoded.pipeline_run_id or decoded.schedule_id or decoded.deployment_id),
+    )
+
+
+def _put(cache: OrderedDict[str, Any], key: str, value: Any) -> None:
+    cache[key] = value
+    while len(cache) > _CACHED_TOKENS:
+        cache.popitem(last=False)
