@@ -36,7 +36,7 @@ from nagaya.tenants.models import Tenant
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 PUBLIC_URL = "http://127.0.0.1:8440"
-DEADLINE = 6.0
+DEADLINE = 20.0
 T = TypeVar("T")
 
 
@@ -118,7 +118,7 @@ class Installation:
         self.urls = {name: f"http://127.0.0.1:{each.getsockname()[1]}" for name, each in sockets.items()}
         tasks = [asyncio.create_task(servers[name]._serve([sockets[name]])) for name in apps]
         async with self.control.running():
-            while not all(server.started for server in servers.values()):
+            while not all(server.started for server in servers.values()):  # noqa: ASYNC110 - uvicorn has no event.
                 await asyncio.sleep(0.005)
             self._ready.set()
             await self._stop.wait()
