@@ -81,7 +81,10 @@ class Tenant:
 
     def route(self) -> dict[str, Any]:
         """Return the event that tells subscribers about this tenant."""
-        return {"event": "route", **self.describe().to_json(), "info": self.info}
+        limits = (
+            {"max_in_flight": self.spec.max_in_flight, "max_body_bytes": self.spec.max_body_bytes} if self.spec else {}
+        )
+        return {"event": "route", **self.describe().to_json(), **limits, "info": self.info}
 
     @property
     def desired(self) -> str:
