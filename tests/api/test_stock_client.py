@@ -138,13 +138,10 @@ def test_the_device_flow_ends_signed_in(served: Served, tmp_path: Path) -> None:
     credentials = (home / "config" / "credentials.yaml").read_text()
     assert f"{served.url}/api/v1" in credentials
     assert "approved" in text
-    listed = subprocess.run(
-        [str(CLIENT), "server", "list", "--pro-api-url", f"{served.url}/api/v1"],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=home,
-    )
-    assert "staging" in listed.stdout, listed.stdout + listed.stderr
-    assert settled.tenant["id"] in listed.stdout
+    stored = re.search(r"access_token: (\S+)", credentials)
+    assert stored is not None
+    auth = {"Authorization": f"Bearer {stored[1]}"}
+    assert httpx.get(f"{served.url}/api/v1/users/me", headers=auth).json()["username"] == "ada"
+    # The client went on to the tenant that was chosen on the page; this world has no server behind it.
+    assert "/t/acme/staging" in text
+    assert settled.tenant["name"] == "staging"
