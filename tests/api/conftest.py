@@ -31,7 +31,20 @@ def fixture_world(tmp_path: Path, template: Path) -> Iterator[World]:
     world.close()
 
 
+@pytest.fixture(scope="session")
+def settled_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> tuple[Path, Settled]:
+    """A data directory with an organization, a tenant and people."""
+    directory = tmp_path_factory.mktemp("settled")
+    world = World(directory, template)
+    settled = settle(world)
+    world.close()
+    return directory, settled
+
+
 @pytest.fixture(name="settled")
-def fixture_settled(world: World) -> Settled:
+def fixture_settled(tmp_path: Path, settled_template: tuple[Path, Settled]) -> Iterator[Settled]:
     """A world with an organization, a tenant and people."""
-    return settle(world)
+    directory, settled = settled_template
+    world = World(tmp_path / "settled", directory)
+    yield settled.with_world(world)
+    world.close()
