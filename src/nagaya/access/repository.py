@@ -87,7 +87,7 @@ def account_page(session: Session, statement: AccountSelect, offset: int, limit:
         The number of all rows, and the rows of the page.
     """
     total = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
-    return total, [_account(cast("AccountRow", row)) for row in session.execute(statement.offset(offset).limit(limit))]
+    return total, [_account(row) for row in session.execute(statement.offset(offset).limit(limit))]
 
 
 def account(session: Session, principal_id: uuid.UUID) -> Account | None:

@@ -179,7 +179,10 @@ class Control:
             batch = [await self._reports.get()]
             while len(batch) < REPORT_BATCH and not self._reports.empty():
                 batch.append(self._reports.get_nowait())
-            newest = {state.id: state for state in batch}
+            newest: dict[str, TenantState] = {}
+            for state in batch:
+                if state.id not in newest or newest[state.id].generation <= state.generation:
+                    newest[state.id] = state
             try:
                 await asyncio.to_thread(self._write_reports, list(newest.values()))
             except Exception:

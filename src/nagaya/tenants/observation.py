@@ -45,7 +45,7 @@ def matters(session: Session, state: TenantState) -> bool:
         tenant = session.get(Tenant, uuid.UUID(state.id))
     except ValueError:
         return False
-    if tenant is None or tenant.purged is not None:
+    if tenant is None or _outdated(tenant, state):
         return False
     if tenant.status == "pending" or tenant.activity != ACTIVITIES.get(state.state) or state.state == "failed":
         return True
@@ -71,7 +71,7 @@ def take_in(work: UnitOfWork, state: TenantState, now: dt.datetime) -> bool:
     except ValueError:
         return False
     tenant = work.session.get(Tenant, tenant_id, with_for_update=True)
-    if tenant is None or tenant.purged is not None:
+    if tenant is None or _outdated(tenant, state):
         return False
     changed = _note_activity(tenant, state)
     # A report about an older specification is stale: the runtime has yet to hear what is wanted now.
@@ -124,6 +124,11 @@ def move(work: UnitOfWork, tenant: Tenant, event: Event, reason: str, now: dt.da
             reason=tenant.status_reason,
         )
     return True
+
+
+def _outdated(tenant: Tenant, state: TenantState) -> bool:
+    """Whether a report is about a specification that the runtime itself has replaced since."""
+    return tenant.purged is not None or state.generation < tenant.applied_generation
 
 
 def _note_activity(tenant: Tenant, state: TenantState) -> bool:

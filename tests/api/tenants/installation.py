@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import structlog
 import uvicorn
 from sqlalchemy import select
 from tests.api.tenants.runtimes import InstantRuntime
@@ -30,6 +31,9 @@ from nagaya.organizations.models import Organization
 from nagaya.tenants.assembly import install
 from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.models import Tenant
+
+# The default renders local variables of every frame of an exception, which blocks the event loop for seconds.
+structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 PUBLIC_URL = "http://127.0.0.1:8440"
 DEADLINE = 20.0
@@ -114,7 +118,7 @@ class Installation:
         self.urls = {name: f"http://127.0.0.1:{each.getsockname()[1]}" for name, each in sockets.items()}
         tasks = [asyncio.create_task(servers[name]._serve([sockets[name]])) for name in apps]
         async with self.control.running():
-            while not all(server.started for server in servers.values()):
+            while not all(server.started for server in servers.values()):  # noqa: ASYNC110 - uvicorn has no event.
                 await asyncio.sleep(0.005)
             self._ready.set()
             await self._stop.wait()
