@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -150,7 +151,8 @@ def test_killed_at_random_moments_it_always_heals(place: Path) -> None:
                 keeper.start()
             else:
                 for pid in victim:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         ended.set()
         for thread in threads:
             thread.join(40)
