@@ -19,8 +19,8 @@ from nagaya_tenant.routes import Router, routes_of, table_for
 from nagaya_tenant.rows import Rows
 
 if TYPE_CHECKING:
-    from nagaya_tenant.settings import TenantSettings
     from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
+    from nagaya_tenant.settings import TenantSettings
 
 log = logging.getLogger(__name__)
 

@@ -82,7 +82,8 @@ class Connection:
         Raises:
             ChannelError: Another status than 200, silence, or the end of the answer.
         """
-        status = await asyncio.wait_for(self._start("GET", target, None), silence)
+        async with asyncio.timeout(silence):
+            status = await self._start("GET", target, None)
         if status != 200:
             raise ChannelError(f"The control plane answered {status} to the stream.")
         rest = b""
@@ -123,7 +124,8 @@ class Connection:
     async def _body(self, silence: float | None) -> AsyncIterator[bytes]:
         try:
             while True:
-                event = await asyncio.wait_for(self._event(), silence)
+                async with asyncio.timeout(silence):
+                    event = await self._event()
                 if isinstance(event, h11.Data):
                     yield bytes(event.data)
                 elif isinstance(event, h11.EndOfMessage):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nagaya_tenant.asgi import Send
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  # it is an answer, not a fault
     """A request that ends in the guard, with the answer that the client gets.
 
     Stock clients choose the exception class by the status code and, among those of one status, by the name
@@ -102,9 +102,7 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_json(
-    send: Send, status: int, value: Any, *, headers: tuple[tuple[str, str], ...] = ()
-) -> None:
+async def respond_json(send: Send, status: int, value: Any, *, headers: tuple[tuple[str, str], ...] = ()) -> None:
     """Sends a JSON value; see `respond`."""
     await respond(send, status, json.dumps(value, separators=(",", ":")).encode(), headers=headers)
 

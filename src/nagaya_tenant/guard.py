@@ -32,11 +32,11 @@ from nagaya_tenant.login import LARGEST_FORM, Login, PlainRefusal
 from nagaya_tenant.routes import Access
 
 if TYPE_CHECKING:
+    from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
     from nagaya_tenant.audit import Audit
     from nagaya_tenant.context import Tenant
     from nagaya_tenant.guard_tokens import OwnToken
     from nagaya_tenant.routes import Match, Router
-    from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
 
 INTERNAL_TOKEN_SECONDS = 330
 DEFAULT_TOKEN_SECONDS = 3600
@@ -199,9 +199,7 @@ class Guard:
         self._tenant.policy.require_token(principal, token.issued_at, token.session)
         return Identity(principal, token.account, token.session, token.issued_at, token.run_scope)
 
-    async def _pass(
-        self, request: Request, found: Match, identity: Identity, receive: Receive, send: _Watch
-    ) -> None:
+    async def _pass(self, request: Request, found: Match, identity: Identity, receive: Receive, send: _Watch) -> None:
         """Checks what ZenML does not, records changes, and hands over."""
         route = found.route
         if identity.run_scope and not route.run:
@@ -222,9 +220,7 @@ class Guard:
         if not route.audit:
             await self._app(request.scope, receive, send)
             return
-        event = await self._audit.intend(
-            identity.principal, route.method, route.path, found.params, request.request_id
-        )
+        event = await self._audit.intend(identity.principal, route.method, route.path, found.params, request.request_id)
         try:
             await self._app(request.scope, receive, send)
         except Exception:

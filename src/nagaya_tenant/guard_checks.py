@@ -1,7 +1,7 @@
 """The checks that the guard makes before handlers which ZenML leaves unchecked or checks too little.
 
-Every check gets an `Inquiry`, runs in a worker thread, and raises a `Refusal` or returns. A body or query that it cannot
-make sense of is left to the handler wherever the handler then refuses it too.
+Every check gets an `Inquiry`, runs in a worker thread, and raises a `Refusal` or returns. A body or query that it
+cannot make sense of is left to the handler wherever the handler then refuses it too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nagaya_policy.decisions import Decision
-
     from nagaya_tenant.context import Tenant
 
 FLAVOR_SOURCES = ("zenml.", "nagaya_stack.")
@@ -87,9 +86,7 @@ class Inquiry:
         owner = None if platform or row.user is None else self.tenant.principals.principal_of(row.user)
         prefix = "" if row.project is None else f"{row.project}:"
         resource = f"{prefix}{resource_type}/{row_id}"
-        decision = self.tenant.policy.check(
-            self.principal, action, resource, owner=owner, system_owned=platform
-        )
+        decision = self.tenant.policy.check(self.principal, action, resource, owner=owner, system_owned=platform)
         _demand(decision, action, resource)
 
 
@@ -165,12 +162,12 @@ def flavor_source(inquiry: Inquiry) -> None:
     body = inquiry.json()
     if not isinstance(body, dict):
         return
-    if (source := body.get("source")) is not None:
-        if not isinstance(source, str) or not source.startswith(FLAVOR_SOURCES):
-            raise Forbidden(
-                "A flavor's source must be a class of zenml or nagaya_stack: the server imports it, and it does not "
-                "import code of users. Use a custom flavor in a local stack, or ask for a plugin of the platform."
-            )
+    source = body.get("source")
+    if source is not None and not (isinstance(source, str) and source.startswith(FLAVOR_SOURCES)):
+        raise Forbidden(
+            "A flavor's source must be a class of zenml or nagaya_stack: the server imports it, and it does not "
+            "import code of users. Use a custom flavor in a local stack, or ask for a plugin of the platform."
+        )
 
 
 def own_account(inquiry: Inquiry) -> None:
@@ -255,8 +252,8 @@ def steps_of_run(inquiry: Inquiry) -> None:
 
 
 def heartbeat(inquiry: Inquiry) -> None:
-    """`PUT /steps/{step_run_id}/heartbeat`: ZenML checks tokens of runs only; others need the run's update permission."""
-    if not inquiry.run_scope and (step := as_uuid(inquiry.params["step_run_id"])) is not None:
+    """`PUT /steps/{step_run_id}/heartbeat`: ZenML compares the run of a run's token and nothing else."""
+    if (step := as_uuid(inquiry.params["step_run_id"])) is not None:
         update_step_run(inquiry, step)
 
 
@@ -292,8 +289,10 @@ def _update_hook(inquiry: Inquiry, hook: UUID) -> None:
 def update_logs(inquiry: Inquiry) -> None:
     """`PUT /logs/{logs_id}`: ZenML checks where logs are moved to, but not whose they are."""
     logs = as_uuid(inquiry.params["logs_id"])
-    found = None if logs is None else inquiry.tenant.rows.value(
-        "logs", logs, "user_id", "pipeline_run_id", "step_run_id", "hook_invocation_id"
+    found = (
+        None
+        if logs is None
+        else inquiry.tenant.rows.value("logs", logs, "user_id", "pipeline_run_id", "step_run_id", "hook_invocation_id")
     )
     if found is None or found[0] == inquiry.account:
         return

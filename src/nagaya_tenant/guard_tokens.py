@@ -71,9 +71,9 @@ def is_platform_token(token: str) -> bool:
         raise CredentialsRefused("Authentication error: the token is too long.")
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         raise CredentialsRefused("Authentication error: the bearer token is not one of this tenant.") from None
-    return header.get("alg") == "EdDSA"
+    return bool(header.get("alg") == "EdDSA")
 
 
 class Tokens:
@@ -103,6 +103,8 @@ class Tokens:
             CredentialsRefused: The signature, a claim, or the kind of token is wrong.
         """
         policy = self._policy.current()
+        if not is_platform_token(token):
+            raise CredentialsRefused("Authentication error: the token is not one of the platform.")
         cached = self._platform.get(token)
         if cached is not None and cached[0] is policy.jwks:
             verified = cached[1]

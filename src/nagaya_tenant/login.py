@@ -21,8 +21,7 @@ from nagaya_tenant.guard_tokens import issue
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from nagaya_policy.document import Principal
-
+    from nagaya_policy.principals import Principal
     from nagaya_tenant.context import Tenant
     from nagaya_tenant.guard_requests import Request
     from nagaya_tenant.guard_tokens import PlatformToken, Tokens
@@ -134,8 +133,8 @@ def _require_external(request: Request, body: bytes) -> None:
         if not fields.get("password"):
             raise PlainRefusal(400, "API key is required.")
         raise CredentialsRefused(
-            "API keys are exchanged at the control plane, not at the tenant: log in with `zenml login --api-key`, or set "
-            "ZENML_PRO_API_URL, with a client of 0.84.3 or newer."
+            "API keys are exchanged at the control plane, not at the tenant: log in with `zenml login --api-key`, or "
+            "set ZENML_PRO_API_URL, with a client of 0.84.3 or newer."
         )
     raise PlainRefusal(400, f"Unsupported grant type: {grant[:100]}")
 

@@ -113,7 +113,8 @@ class Outbox:
             rows = db.execute("SELECT seq, body FROM event ORDER BY seq LIMIT ?", (limit,)).fetchall()
             return [{"seq": seq, **json.loads(body)} for seq, body in rows]
 
-        return self._submit(read).result()
+        events: list[Event] = self._submit(read).result()
+        return events
 
     def acknowledge(self, seq: int) -> int:
         """Forgets the events up to and including a sequence number; returns how many that were."""
@@ -123,7 +124,8 @@ class Outbox:
             self._count -= removed
             return removed
 
-        return self._submit(write).result()
+        removed: int = self._submit(write).result()
+        return removed
 
     def remember(self, key: str, value: str) -> None:
         """Stores a small value beside the queue (for instance the last sign of life of the channel)."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from nagaya_policy.document import apply_delta
 from nagaya_policy.engine import Policy
-
 from nagaya_tenant.errors import CredentialsRefused, Unavailable
 
 if TYPE_CHECKING:
@@ -133,9 +132,7 @@ class PolicyState:
             principal, action, resource, owner=owner, system_owned=system_owned, now=self._clock()
         )
 
-    def allowed_ids(
-        self, principal: str, action: str, resource: str, system_ids: Collection[str] = ()
-    ) -> AllowedIds:
+    def allowed_ids(self, principal: str, action: str, resource: str, system_ids: Collection[str] = ()) -> AllowedIds:
         """Whether the principal may act on all resources of a type, and if not, on which ids.
 
         Args:

@@ -23,7 +23,7 @@ from zenml.models import (
 from zenml.zen_server.utils import zen_store
 
 if TYPE_CHECKING:
-    from nagaya_policy.document import Principal
+    from nagaya_policy.principals import Principal
 
 log = logging.getLogger(__name__)
 

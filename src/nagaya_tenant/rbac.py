@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed where types are checked
     """Set as `rbac_implementation_source`; ZenML makes the one instance itself, without arguments."""
 
-    def check_permissions(
-        self, user: UserResponse, resources: set[Resource], action: Action
-    ) -> dict[Resource, bool]:
+    def check_permissions(self, user: UserResponse, resources: set[Resource], action: Action) -> dict[Resource, bool]:
         """Whether a user may act on each of some resources.
 
         Args:

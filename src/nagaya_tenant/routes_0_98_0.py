@@ -1,7 +1,7 @@
 """Every route of ZenML 0.98.0 in cloud mode, and what the guard does about it.
 
-Found by reading every router in `zenml.zen_server.routers`. Where the handler itself calls `verify_permission*` with the
-right resource, the entry says `zenml`; the reasons of all others stand beside them. Handlers that exist only with a
+Found by reading every router in `zenml.zen_server.routers`. Where the handler itself calls `verify_permission*` with
+the right resource, the entry says `zenml`; the reasons of all others stand beside them. Handlers that exist only with a
 workload manager (`…/runs` of snapshots and templates, `…/replay`) are listed as well.
 """
 
@@ -78,7 +78,10 @@ _WEB = (
     public("GET //api/{invalid_api_path:path}", "Answers 404."),
     *(local(f"{method} //openapi.json") for method in ("GET", "HEAD")),
     *(local(f"{method} //docs") for method in ("GET", "HEAD")),
-    *(refused(f"{method} //docs/oauth2-redirect", "The page uses the browser's session.") for method in ("GET", "HEAD")),
+    *(
+        refused(f"{method} //docs/oauth2-redirect", "The page uses the browser's session.")
+        for method in ("GET", "HEAD")
+    ),
     *(refused(f"{method} //redoc", "It loads code from another origin; use /docs.") for method in ("GET", "HEAD")),
 )
 
@@ -160,7 +163,7 @@ _STACKS = (
 
 _RUNS = (
     *resource("/pipelines", "pipeline_id", "pipeline", "LCRUD", run="LCR"),
-    *resource("/pipeline_builds", "build_id", "pipeline_build", "LCRD", run="LR"),
+    *resource("/pipeline_builds", "build_id", "pipeline_build", "LCRD", run="LCR"),
     *resource("/pipeline_deployments", "deployment_id", "pipeline_snapshot", "LCRD", run="LCR"),
     *resource("/pipeline_snapshots", "snapshot_id", "pipeline_snapshot", "LCRUD", run="LCR"),
     zenml("POST /pipeline_snapshots/prune"),
@@ -195,7 +198,7 @@ _RUNS = (
         check.heartbeat,
         run=True,
         audit=False,
-        reason="ZenML checks tokens of runs only and lets every other member through.",
+        reason="ZenML compares the run of a run's token, and lets every other member through.",
     ),
     zenml("GET /steps/{step_id}/step-configuration", run=True),
     zenml("GET /steps/{step_id}/status", run=True),
@@ -211,7 +214,9 @@ _RUNS = (
     zenml("POST /run_wait_conditions", run=True),
     zenml("GET /run_wait_conditions/{run_wait_condition_id}", run=True),
     zenml("PUT /run_wait_conditions/{run_wait_condition_id}", run=True, audit=False),
-    zenml("PUT /run_wait_conditions/{run_wait_condition_id}/resolve", row=("run_wait_condition", "run_wait_condition_id")),
+    zenml(
+        "PUT /run_wait_conditions/{run_wait_condition_id}/resolve", row=("run_wait_condition", "run_wait_condition_id")
+    ),
     *resource("/run_templates", "template_id", "run_template", "LCRUD", run="LR"),
     zenml("POST /run_templates/{template_id}/runs", run=True),
     *resource("/schedules", "schedule_id", "schedule", "LCRUD", run="LR"),
@@ -316,7 +321,7 @@ def _of_workspaces() -> Iterator[Route]:
     base = "/workspaces/{project_name_or_id}"
     for name, methods, run in (
         ("code_repositories", "GET POST", "GET"),
-        ("pipeline_builds", "GET POST", "GET"),
+        ("pipeline_builds", "GET POST", "GET POST"),
         ("pipeline_deployments", "GET POST", "GET POST"),
         ("pipelines", "GET POST", "GET POST"),
         ("run_templates", "GET POST", "GET"),

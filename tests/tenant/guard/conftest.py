@@ -23,6 +23,13 @@ if not collect_ignore_glob:
     from world import World
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # ZenML's own handlers use fields that its models mark as deprecated.
+    config.addinivalue_line("filterwarnings", "ignore:deprecated:DeprecationWarning")
+    # ZenML deletes a stack's rows twice, once by cascade; SQLAlchemy only warns.
+    config.addinivalue_line("filterwarnings", "ignore:DELETE statement on table:sqlalchemy.exc.SAWarning")
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One tenant's application, started; the policy and the control plane's behaviour are reset before each use."""

@@ -1,8 +1,8 @@
 """What each route of ZenML 0.98.0 must demand, written by hand and without looking at the guard's own table.
 
 A line is `METHOD path: demand …`, the path relative to `/api/v1` unless it starts with `//`. Demands:
-`public` anybody; `member` any member; `refused` nobody; `type:action` that permission, in the seeded project if the type
-belongs to one, on an object that somebody else made; `lists type` any member, but objects of others only with
+`public` anybody; `member` any member; `refused` nobody; `type:action` that permission, in the seeded project if the
+type belongs to one, on an object that somebody else made; `lists type` any member, but objects of others only with
 `type:read`. `run` at the end: tokens of runs may use it too.
 """
 
@@ -62,7 +62,7 @@ GET /resource_requests/{resource_request_id}: refused
 POST /resource_requests/{resource_request_id}/renew: refused
 POST /resource_requests/{resource_request_id}/release: refused
 GET /stacks: lists stack run
-POST /stacks: stack:create stack_component:read
+POST /stacks: stack:create
 GET /stacks/{stack_id}: stack:read run
 PUT /stacks/{stack_id}: stack:update
 DELETE /stacks/{stack_id}: stack:delete

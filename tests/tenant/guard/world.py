@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from cloud import ISSUER, Cloud, FakeApi, grant
+
 from nagaya_tenant import asgi, profile, stamp
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ class World:
         with warnings.catch_warnings():
             # What ZenML's own imports deprecate is not ours to repair.
             warnings.simplefilter("ignore")
+            from zenml.zen_server import zen_server_api  # noqa: F401  # the slow part
+
             from nagaya_tenant import application, hooks
             from nagaya_tenant.settings import TenantSettings
-            from zenml.zen_server import zen_server_api  # noqa: F401  # the slow part
 
         self.settings = TenantSettings.from_environment(os.environ)
         self.zenml = hooks.apply(self.settings)
@@ -138,9 +140,7 @@ class World:
             body = _json(json)
             head.append((b"content-type", b"application/json"))
         text = query if isinstance(query, str) else urlencode(query or {}, doseq=True)
-        answer = self.run(
-            asgi.call(self.app, path, method=method, query=text, headers=tuple(head), body=body or b"")
-        )
+        answer = self.run(asgi.call(self.app, path, method=method, query=text, headers=tuple(head), body=body or b""))
         return Answer(answer.status, {k.decode().lower(): v.decode() for k, v in answer.headers}, answer.body)
 
     def login(self, member: str, **claims: Any) -> str:
