@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from email.utils import formatdate
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     from nagaya_tenant.asgi import ASGIApp, Message, Receive, Scope, Send
 
+log = logging.getLogger(__name__)
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # An open event stream would otherwise hold up a stop for ever; the keeper kills after 15 s.
 GRACEFUL_SECONDS = 10
+STOP_SECONDS = 13
 # Longer than the gateway keeps an idle connection, so that it is never the tenant that closes one just being used.
 KEEP_ALIVE_SECONDS = 120
 
@@ -120,7 +124,12 @@ class TenantServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finishes requests and the lifespan, then lets the caller close the database."""
-        await super().shutdown(sockets)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            # A stop that hangs must still fold the database's log; the keeper would kill soon after.
+            log.exception("The application did not end within %s s and is left behind.", STOP_SECONDS)
         self._on_stopped()
 
     @contextlib.contextmanager

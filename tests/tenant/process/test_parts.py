@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 import sqlite3
 import threading
 from contextlib import closing
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nagaya_tenant import asgi, hooks, warm
+from nagaya_tenant import asgi, hooks, server, warm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,3 +135,24 @@ def test_fork_is_refused_with_a_survivor(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(warm.process, "open_files", dict)
     with pytest.raises(warm.WarmUpError, match="alive before the first fork: Engine"):
         warm.settle(NothingToReset(["Engine"]))  # type: ignore[arg-type]
+
+
+def test_application_that_never_ends_cannot_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
+
+    async def hanging(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.Event().wait()
+
+    async def ready() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if (pid := os.fork()) == 0:
+            closed: list[bool] = []
+            server.TenantServer(hanging, ready, lambda: closed.append(True)).run(sockets=[listener])
+            os._exit(0 if closed else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
