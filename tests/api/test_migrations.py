@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.api.world import World
 
 from nagaya.db.engine import Database
 from nagaya.db.migrate import SchemaError, differences, upgrade
+from tests.api.world import World
 
 
 def test_migrations_and_models_agree(world: World) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from tests.api.world import PASSWORD, World, settle
 
 from nagaya.app import create_app
 from nagaya.app_state import create_state
 from nagaya.http.settings import ApiSettings
 from nagaya.tenants.assembly import install
 from nagaya.tenants.models import Tenant
+from tests.api.world import PASSWORD, World, settle
 
 CLIENT = Path(os.environ.get("NAGAYA_TEST_ZENML", "")) if os.environ.get("NAGAYA_TEST_ZENML") else None
 SECONDS = 90.0

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.api.world import NEW_PASSWORD, PASSWORD, Settled, World
 
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.setup import first_admin
 from nagaya.pages.browser import safe_next
 from nagaya.pages.rendering import markdown
+from tests.api.world import NEW_PASSWORD, PASSWORD, Settled, World
 
 HTML = {"Accept": "text/html"}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-from tests.api.world import PASSWORD, Settled, World
 
 from nagaya.http.internal import create_internal_app
 from nagaya.identity.service import key_format
+from tests.api.world import PASSWORD, Settled, World
 
 
 def with_key(key: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tests.api.world import NEW_PASSWORD, PASSWORD, Settled, World
 
 

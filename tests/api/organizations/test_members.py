@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 from nagaya.db.base import utc_now
+from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 
 @pytest.fixture(scope="module")
