@@ -74,11 +74,14 @@ def static_checks(only: str | None) -> list[tuple[str, list[str]]]:
     return [(name, command) for name, command in checks if only in (None, name)]
 
 
-def pytest_stage(report: Report, stage: str, python: str, arguments: list[str], **environment: str) -> None:
-    """Runs pytest under coverage in one environment and adds its counts."""
+def pytest_stage(
+    report: Report, stage: str, python: str, arguments: list[str], *, measured: bool, **environment: str
+) -> None:
+    """Runs pytest in one environment, under coverage if it is to be measured, and adds its counts."""
     results = RESULTS / f"{stage}.xml"
     results.unlink(missing_ok=True)
-    command = [python, "-m", "coverage", "run", "-m", "pytest", f"--junit-xml={results}", *arguments]
+    tool = ["coverage", "run", "-m", "pytest"] if measured else ["pytest"]
+    command = [python, "-m", *tool, f"--junit-xml={results}", *arguments]
     code = execute(stage, command, COVERAGE_FILE=str(RESULTS / f".coverage.{stage}"), **environment)
     report.add_junit(stage, results)
     if code not in (0, 1, 5) and stage not in report.broken:
@@ -101,16 +104,18 @@ def coverage_checks(report: Report) -> None:
 def suites(report: Report, only: str | None, fast: bool, arguments: list[str]) -> None:
     """Runs the platform's tests in its environment and the tenant's tests in the engine's."""
     marks = ["-m", "not e2e"] if fast else []
+    measured = not (only or fast or arguments)
     named = [a for a in arguments if not a.startswith("-") and (ROOT / a.split("::")[0]).exists()]
     tenant_named = [a for a in named if a.startswith("tests/tenant")]
     rest = [a for a in arguments if a not in named]
     if only in (None, "platform") and (not named or len(tenant_named) < len(named)):
         places = [a for a in named if a not in tenant_named] or ["--ignore=tests/tenant", "tests"]
-        pytest_stage(report, "platform", sys.executable, [*marks, *rest, *places])
+        pytest_stage(report, "platform", sys.executable, [*marks, *rest, *places], measured=measured)
     if only in (None, "tenant") and (not named or tenant_named) and (ROOT / "tests" / "tenant").is_dir():
         path = os.pathsep.join([str(ROOT / "src"), str(ENGINE_TEST)])
         python = str(ENGINE / "bin" / "python")
-        pytest_stage(report, "tenant", python, [*marks, *rest, *(tenant_named or ["tests/tenant"])], PYTHONPATH=path)
+        places = tenant_named or ["tests/tenant"]
+        pytest_stage(report, "tenant", python, [*marks, *rest, *places], measured=measured, PYTHONPATH=path)
 
 
 def main() -> int:

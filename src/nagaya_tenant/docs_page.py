@@ -11,12 +11,13 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<link rel="stylesheet" href="{assets}/swagger-ui.css">
+<link rel="stylesheet" href="{assets}/swagger/swagger-ui.css">
+<link rel="icon" href="{assets}/icon.svg" type="image/svg+xml">
 </head>
 <body>
 <div id="swagger-ui" data-openapi="{openapi}"></div>
-<script src="{assets}/swagger-ui-bundle.js"></script>
-<script src="{assets}/init.js"></script>
+<script src="{assets}/swagger/swagger-ui-bundle.js"></script>
+<script src="{assets}/swagger/init.js"></script>
 </body>
 </html>
 """
@@ -31,7 +32,7 @@ def render(public_url: str, root_path: str) -> bytes:
     """
     page = _PAGE.format(
         title=html.escape(f"API of {root_path.removeprefix('/t/') or 'this tenant'}"),
-        assets=html.escape(f"{public_url}/assets/swagger", quote=True),
+        assets=html.escape(f"{public_url}/assets", quote=True),
         openapi=html.escape(f"{root_path}/openapi.json", quote=True),
     )
     return page.encode()

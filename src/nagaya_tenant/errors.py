@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nagaya_tenant.asgi import Send
 
 
-class Refusal(Exception):  # noqa: N818  # it is an answer, not a fault
+class Refusal(Exception):  # it is an answer, not a fault
     """A request that ends in the guard, with the answer that the client gets.
 
     Stock clients choose the exception class by the status code and, among those of one status, by the name

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.api.world import Settled, World, settle
 
 from nagaya.http.logs import configure
+from tests.api.world import Settled, World, settle
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,11 +2,10 @@
 
 import uuid
 
-from tests.api.routes import PUBLIC, operations
-from tests.api.world import Settled
-
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.service import authentication, sessions
+from tests.api.routes import PUBLIC, operations
+from tests.api.world import Settled
 
 
 def bad_credentials(settled: Settled) -> dict[str, dict[str, str]]:

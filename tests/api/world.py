@@ -13,7 +13,6 @@ from typing import Any
 from argon2 import PasswordHasher
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
-from tests.api.tenants.runtimes import InstantRuntime
 
 from nagaya.app import create_app
 from nagaya.app_state import create_state
@@ -26,6 +25,7 @@ from nagaya.identity.models import User
 from nagaya.identity.service import sessions, users
 from nagaya.tenants.assembly import install
 from nagaya.tenants.models import Tenant
+from tests.api.tenants.runtimes import InstantRuntime
 
 PUBLIC_URL = "http://nagaya.test"
 PASSWORD = "seven quiet lanterns"

@@ -122,6 +122,7 @@ def test_logout_forgets_even_when_the_platform_is_gone(nagaya: Nagaya) -> None:
 
 def test_two_ways_to_sign_in_at_once_are_refused(nagaya: Nagaya) -> None:
     assert nagaya("login", "http://127.0.0.1:1", "--api-key", "--email", "a@b").code == 2
+    assert nagaya("login", "http://127.0.0.1:1", "--email", "").code == 2
 
 
 def test_damaged_credentials_say_what_to_do(nagaya: Nagaya) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import h11
 import pytest
-from tests.gateway.harness import AUTH, Seen, answer, head, run, until, world
 
 from nagaya.gateway.settings import GatewaySettings
+from tests.gateway.harness import AUTH, Seen, answer, head, run, until, world
 
 HOST = b"Host: localhost\r\n"
 SMUGGLE = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -9,6 +9,7 @@ from typing import Any
 import h11
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.gateway.harness import World, run, until, world
 
 LINES = st.sampled_from(

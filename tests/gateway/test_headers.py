@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from tests.gateway.harness import AUTH, Seen, answer, run, world
 
 

@@ -11,6 +11,7 @@ from typing import cast
 
 import psutil
 import pytest
+
 from tests.gateway.harness import AUTH, Seen, World, answer, head, obedient, run, until, world
 
 MB = 1024 * 1024

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.gateway.harness import AUTH, KEY, TENANT, Seen, World, answer, head, obedient, run, token, until, world
 
 COOKIE = ("Cookie", "other=1; nagaya=secret-session")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,14 @@ def test_an_old_python_and_another_system_are_told_so(checkout: Checkout) -> Non
         result = subprocess.run([sys.executable, "-c", code], cwd=checkout.root, capture_output=True, text=True)
         assert result.returncode == 1
         assert sentence in result.stderr
+
+
+def test_the_locks_are_made_from_the_declared_dependencies() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    platform = (ROOT / "locks" / "platform.in").read_text().split("\n")
+    development = (ROOT / "locks" / "dev.in").read_text().split("\n")
+    assert set(declared["project"]["dependencies"]) == set(filter(None, platform))
+    assert set(declared["dependency-groups"]["dev"]) <= set(development)
 
 
 def test_the_development_lock_contains_the_platform_lock() -> None:

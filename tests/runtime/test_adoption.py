@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local.processes import ProcessIdentity
+from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 
 def restart(keeper: KeeperProcess) -> None:

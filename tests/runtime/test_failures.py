@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 from nagaya.runtime.interface import RuntimeFailure
+from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.runtime.support import ENGINE, KeeperProcess, alive, ask, running_keeper, wait_for
 
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local import rpc
+from tests.runtime.support import ENGINE, KeeperProcess, alive, ask, running_keeper, wait_for
 
 
 def starts(keeper: KeeperProcess, tenant: str) -> list[int]:

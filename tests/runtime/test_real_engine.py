@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runtime.support import SOURCE, wait_for
-from tests.supervisor.support import Platform, platform_config
 
 from nagaya.runtime.files import write_json
 from nagaya.runtime.local import rpc
+from tests.runtime.support import SOURCE, wait_for
+from tests.supervisor.support import Platform, platform_config
 
 PREFIX = os.environ.get("NAGAYA_TEST_ENGINE", "")
 TENANT_SOURCE = Path(os.environ.get("NAGAYA_TEST_TENANT_SOURCE", str(SOURCE)))

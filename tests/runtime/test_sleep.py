@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runtime.support import KeeperProcess, alive, running_keeper
 
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec
 from nagaya.runtime.local.client import LocalRuntime
 from nagaya.runtime.local.rpc import KeeperUnreachableError, RpcConnection
+from tests.runtime.support import KeeperProcess, alive, running_keeper
 
 
 class ScriptedGateway:

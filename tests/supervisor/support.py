@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.runtime.support import FakeEngine, KeeperProcess, wait_for
-
 from nagaya.crypto import MasterKey
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.processes import ProcessIdentity, all_pids, command_line
 from nagaya.supervisor import control
 from nagaya.supervisor.record import SupervisorRecord
+from tests.runtime.support import FakeEngine, KeeperProcess, wait_for
 
 SERVICE = Path(__file__).with_name("service.py")
 

@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.runtime.support import alive, ask, wait_for
-from tests.supervisor.support import Platform, platform_config, running_platform
 
 from nagaya.crypto import MasterKey
 from nagaya.runtime.interface import RuntimeFailure
@@ -21,6 +19,8 @@ from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import control
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.record import SupervisorRecord
+from tests.runtime.support import alive, ask, wait_for
+from tests.supervisor.support import Platform, platform_config, running_platform
 
 
 def kill(pid: int) -> None:

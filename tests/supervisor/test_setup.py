@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.supervisor.support import Platform, free_port, platform_config
 
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.local.processes import ProcessIdentity
@@ -19,6 +18,7 @@ from nagaya.supervisor import control, layout, view
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.record import ServiceRecord, SupervisorRecord, lock_is_held, take_lock
 from nagaya.supervisor.sockets import announce, bind_all, inherited_sockets
+from tests.supervisor.support import Platform, free_port, platform_config
 
 
 def config_at(place: Path, **settings: object) -> PlatformConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,19 +56,27 @@ def bootstrap(config: PlatformConfig, *, admin_email: str | None, admin_password
             made = bootstrap_admin(config, admin_email, admin_password)
         except NagayaError as error:
             raise CliError(error.detail, ExitCode.USAGE, error=error.code) from error
+        close_database(config)
     return BootstrapResult(made.setup_url, made.admin_email, administrator_token(config))
+
+
+def close_database(config: PlatformConfig) -> None:
+    """Takes everybody else's access to the database's files away, whatever umask they were made under."""
+    for path in config.data_dir.glob("control.db*"):
+        path.chmod(0o600)
 
 
 def administrator_token(config: PlatformConfig) -> str | None:
     """A token of five minutes for the oldest administrator; None while there is none.
 
-    Whoever may read the keys on this machine is the administrator already; this saves them the password.
+    Whoever may read the keys on this machine is the administrator already; this saves them the password. Root may open
+    the api's database: SQLite gives the files that it makes beside it to the owner of the database (its unix VFS).
     """
     from nagaya.app_state import create_state  # noqa: PLC0415
     from nagaya.http.settings import ApiSettings  # noqa: PLC0415
     from nagaya.identity.setup import issue_bootstrap_token  # noqa: PLC0415
 
-    with platform_errors(), acting_as(config.service_uid):
+    with platform_errors():
         state = create_state(ApiSettings.from_platform(config))
         try:
             return issue_bootstrap_token(state)
@@ -122,18 +129,3 @@ def platform_errors() -> Iterator[None]:
         # The driver's own words: SQLAlchemy's text repeats the statement and links to its documentation.
         message = f"The control database cannot be used: {str(error.orig).strip().splitlines()[0]}."
         raise CliError(message, ExitCode.UNAVAILABLE, error="DatabaseError") from error
-
-
-@contextmanager
-def acting_as(uid: int | None) -> Iterator[None]:
-    """Reads and writes files as the platform's unprivileged user, so that root leaves none that the api cannot use."""
-    if uid is None or os.geteuid() != 0:
-        yield
-        return
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)

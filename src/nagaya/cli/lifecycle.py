@@ -53,6 +53,8 @@ def up(
     wanted = Wanted(organization, tenant)
     if already_running(cli, config, wanted):
         return
+    # What is made from here on holds secrets, and tenants' users may enter the data directory.
+    os.umask(0o077)
     with supervisor_errors():
         layout.prepare(config)
     password = settings.admin_password.get_secret_value() if settings.admin_password else None

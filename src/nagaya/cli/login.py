@@ -104,7 +104,9 @@ def login(
         key = secret("API key")
         fresh = context.exchange_key(url, key)
         credential = Credential(fresh.token, fresh.expires, key)
-    elif email:
+    elif email is not None:
+        if not email:
+            raise CliError("--email is empty.", ExitCode.USAGE)
         credential = with_password(url, email, secret("Password"))
     else:
         credential = with_device(cli, url)

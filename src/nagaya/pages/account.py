@@ -28,7 +28,8 @@ async def _page(request: Request, state: State, principal: Principal, **shown: A
         keys = work.session.scalars(repository.api_keys(principal.id).limit(SHOWN)).all()
         return {"sessions": live, "keys": keys, "now": state.now()}
 
-    return render(request, "account.html", title="Your account", new_key=None, **(await view(request, read)) | shown)
+    context = {"new_key": None} | await view(request, read) | shown
+    return render(request, "account.html", title="Your account", **context)
 
 
 async def _failed(request: Request, state: State, principal: Principal, error: NagayaError) -> Response:

@@ -16,7 +16,7 @@ LIVE_FIELDS = frozenset({"generation", "desired", "hibernate", "idle_seconds"})
 """Fields of a spec whose change needs no new process."""
 
 
-class RuntimeFailure(Exception):  # noqa: N818 - the word of the protocol; it carries a code, not a fault of ours.
+class RuntimeFailure(Exception):
     """A request to the runtime failed. `code` is the protocol's word, the message a sentence for people."""
 
     def __init__(self, code: str, message: str) -> None:

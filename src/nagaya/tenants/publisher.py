@@ -66,7 +66,10 @@ class PolicyPublisher:
                     await asyncio.sleep(1)
                     continue
                 self._hub.publish(documents)
-                await asyncio.gather(*(self._push(key, document) for key, document in documents.items()))
+                stored = await asyncio.gather(*(self._push(key, document) for key, document in documents.items()))
+                if missing := stored.count(False):
+                    # Nothing is lost: when the runtime is heard again, whatever is older than the database is pushed.
+                    log.info("the runtime did not store policies", tenants=missing)
 
     async def compile(self, tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, Document]:
         """Returns the policy documents of tenants as of now."""
@@ -89,17 +92,16 @@ class PolicyPublisher:
                 await self._runtime.policy(str(tenant_id), document)
                 self._remember(tenant_id, document["version"])
 
-    async def _push(self, tenant_id: uuid.UUID, document: Document) -> None:
+    async def _push(self, tenant_id: uuid.UUID, document: Document) -> bool:
         if self.stored.get(tenant_id, -1) >= document["version"]:
-            return
+            return True
         async with self._slots:
             try:
                 await self._runtime.policy(str(tenant_id), document)
-            except RuntimeFailure as failure:
-                # Nothing is lost: when the runtime is heard again, everything older than the database is pushed.
-                log.info("policy not stored by the runtime", tenant_id=str(tenant_id), code=failure.code)
-                return
+            except RuntimeFailure:
+                return False
         self._remember(tenant_id, document["version"])
+        return True
 
     def _remember(self, tenant_id: uuid.UUID, version: int) -> None:
         self.stored[tenant_id] = max(version, self.stored.get(tenant_id, -1))

@@ -153,6 +153,11 @@ class Reconciler:
             return
         if not await self._leased(tenant_id, task):
             return
+        # Another process may have finished the work between our look and our lease.
+        task = await asyncio.to_thread(self._read, tenant_id)
+        if task is None or not task.due:
+            await asyncio.to_thread(self._release, tenant_id)
+            return
         renewal = asyncio.create_task(self._renew(tenant_id))
         try:
             await self._work(tenant_id, task)
@@ -194,6 +199,10 @@ class Reconciler:
         until = now + dt.timedelta(seconds=self._platform.lease_seconds)
         with UnitOfWork(self._database) as work:
             return repository.take_lease(work.session, tenant_id, self._platform.owner, now, until)
+
+    def _release(self, tenant_id: uuid.UUID) -> None:
+        with UnitOfWork(self._database) as work:
+            repository.drop_lease(work.session, tenant_id, self._platform.owner)
 
     async def _renew(self, tenant_id: uuid.UUID) -> None:
         while True:

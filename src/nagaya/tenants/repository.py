@@ -160,6 +160,16 @@ def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datet
     return result.first() is not None
 
 
+def drop_lease(session: Session, tenant_id: uuid.UUID, owner: str) -> None:
+    """Gives a lease back, if it is still the owner's; the caller commits."""
+    session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id, Tenant.lease_owner == owner)
+        .values(lease_owner=None, lease_until=None, updated=Tenant.updated)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def unsettled(now: dt.datetime) -> ColumnElement[bool]:
     """Returns the condition that something has to be done for a tenant in the runtime."""
     return and_(

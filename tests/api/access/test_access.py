@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.api.tenants.installation import Actor, Installation, installation
 
 from nagaya_policy import ORGANIZATION_PERMISSIONS, PREDEFINED_ROLES
+from tests.api.tenants.installation import Actor, Installation, installation
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from tests.api.routes import operations
 from tests.api.world import NEW_PASSWORD, PASSWORD, Person, Settled
 

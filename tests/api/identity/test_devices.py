@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+
 from tests.api.world import Settled, World
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"

@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.api.tenants.installation import Actor, Installation, installation
 
 from nagaya.access.models import Share
+from tests.api.tenants.installation import Actor, Installation, installation
 
 
 @pytest.fixture(scope="module")

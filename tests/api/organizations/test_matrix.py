@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 from nagaya_policy import PREDEFINED_ROLES
+from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 ADMIN, MANAGER, VIEWER = "organization_admin", "organization_manager", "organization_viewer"
 MEMBER, BILLING, TEAMS = "organization_member", "billing_admin", "team_viewer"

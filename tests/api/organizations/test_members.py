@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 from nagaya.access.compiler import Issuer, compile_policies
 from nagaya.access.models import Share

@@ -18,7 +18,6 @@ import httpx
 import structlog
 import uvicorn
 from sqlalchemy import select
-from tests.api.tenants.runtimes import InstantRuntime
 
 from nagaya.access.models import RoleAssignment
 from nagaya.app import create_app
@@ -31,6 +30,7 @@ from nagaya.organizations.models import Organization
 from nagaya.tenants.assembly import install
 from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.models import Tenant
+from tests.api.tenants.runtimes import InstantRuntime
 
 # The default renders local variables of every frame of an exception, which blocks the event loop for seconds.
 structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
-from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
 
 from nagaya.access.models import Share
 from nagaya.audit.models import AuditEvent
 from nagaya_policy import Policy, apply_delta
+from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import update
-from tests.api.tenants.installation import Actor, Installation, installation
-from tests.api.tenants.runtimes import AbsentRuntime
 
 from nagaya.db.base import utc_now
 from nagaya.errors import Conflict
@@ -25,6 +23,8 @@ from nagaya.tenants.lifecycle import (
 )
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.observation import event_of
+from tests.api.tenants.installation import Actor, Installation, installation
+from tests.api.tenants.runtimes import AbsentRuntime
 
 EVERYTHING = list(itertools.product(State, Event))
 CALLS = {

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
-from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
-from tests.api.tenants.runtimes import AbsentRuntime, DyingRuntime, InstantRuntime, LyingRuntime, SlowRuntime
 
 from nagaya.audit.models import AuditEvent
 from nagaya.db.base import utc_now
 from nagaya.tenants.models import Tenant
+from tests.api.tenants.installation import Actor, Installation, eventually, installation, ready
+from tests.api.tenants.runtimes import AbsentRuntime, DyingRuntime, InstantRuntime, LyingRuntime, SlowRuntime
 
 
 def prepared(api: Installation) -> Actor:

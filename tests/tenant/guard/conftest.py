@@ -26,6 +26,8 @@ if not collect_ignore_glob:
 def pytest_configure(config: pytest.Config) -> None:
     # ZenML's own handlers use fields that its models mark as deprecated.
     config.addinivalue_line("filterwarnings", "ignore:deprecated:DeprecationWarning")
+    # ZenML deletes a stack's rows twice, once by cascade; SQLAlchemy only warns.
+    config.addinivalue_line("filterwarnings", "ignore:DELETE statement on table:sqlalchemy.exc.SAWarning")
 
 
 @pytest.fixture(scope="session")

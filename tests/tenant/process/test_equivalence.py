@@ -7,8 +7,9 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
-from harness import DEADLINE, Answer, Tenant
 from launcher import NETWORK_ATTEMPT
+
+from harness import DEADLINE, Answer, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

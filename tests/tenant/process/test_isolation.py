@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import links_of
 from launcher import NETWORK_ATTEMPT
+
+from harness import links_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

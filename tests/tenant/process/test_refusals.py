@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from harness import DEADLINE, Tenant, launcher
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@
     url: place.dataset.openapi,
     domNode: place,
     deepLinking: true,
-    docExpansion: "none",
+    docExpansion: "list",
     persistAuthorization: false,
     validatorUrl: null,
     withCredentials: true,
