@@ -10,6 +10,7 @@ from nagaya.access.compiler import Issuer, compile_policies
 from nagaya.access.models import Share
 from nagaya.db.base import utc_now
 from nagaya_policy import Policy
+from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 
 @pytest.fixture(scope="module")
