@@ -16,7 +16,7 @@ from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local import logs
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.host import Host
-from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit
+from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
 from nagaya.runtime.local.spawn import Child, SpawnError
 from nagaya.runtime.local.store import TenantRecord
 
@@ -320,8 +320,15 @@ class Tenant:
             await asyncio.wait([self._waking])
         async with self._lock:
             await self._stop_process()
+            await self._end_leftovers()
             if self.state != "failed" or self.desired != "running":
                 self._rest()
+
+    async def _end_leftovers(self) -> None:
+        """End what a tenant's process started and left behind, when the tenant is not to run any more."""
+        uid = self.host.uids.assigned(self.id)
+        if uid is not None and self.desired != "running":
+            await asyncio.to_thread(end_user, uid)
 
     async def sleep_if_idle(self, idle_for: float) -> bool:
         """Stop the process unless it was used within the last `idle_for` seconds; True when it sleeps."""
