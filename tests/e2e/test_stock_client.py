@@ -105,13 +105,13 @@ def test_a_denied_device_gets_nothing(platform: Platform, person: Person, client
 
 def test_a_key_of_a_removed_service_account_is_refused(platform: Platform, client: StockClient, admin: str) -> None:
     caller = platform.api(admin)
-    account = caller.expect("POST", "/organizations/acme/service_accounts", 201, body={"username": "ci-bot"}).json()
+    account = caller.expect("POST", "/organizations/acme/service_accounts", 201, body={"name": "ci-bot"}).json()
     key = caller.expect(
         "POST", f"/organizations/acme/service_accounts/{account['id']}/api_keys", 201, body={"name": "ci"}
     ).json()["key"]
     tenant = caller.expect("GET", "/tenants/acme%2Fstaging").json()
     caller.expect(
-        "POST", f"/tenants/{tenant['id']}/members", 201, body={"principal": account["id"], "role": "tenant_developer"}
+        "POST", f"/tenants/{tenant['id']}/members", 201, body={"user": account["id"], "roles": ["tenant_developer"]}
     )
     client.environment |= {
         "ZENML_STORE_URL": f"{platform.url}/t/acme/staging",
