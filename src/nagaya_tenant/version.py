@@ -24,7 +24,7 @@ class DatabaseVersionError(RuntimeError):
 
 @functools.cache
 def installed() -> str:
-    """Returns the version of the installed zenml distribution, without importing it; read once, so that forks need not."""
+    """Returns the version of the installed zenml distribution, without importing it; forks inherit the answer."""
     return distribution_version("zenml")
 
 
