@@ -23,10 +23,12 @@ from nagaya.runtime.local.store import TenantRecord
 logger = logging.getLogger(__name__)
 
 REASON_LINES = 5
+LIVING = frozenset({"starting", "awake", "stopping", "asleep"})
+"""States of a tenant that runs, or runs as soon as somebody needs it."""
 
 
 class Tenant:
-    """A tenant as the keeper sees it. Every change of state is on disk before anybody hears of it."""
+    """A tenant as the keeper sees it. Every change of state is recorded before anybody hears of it."""
 
     def __init__(self, record: TenantRecord, host: Host) -> None:
         self.record, self.host, self.id = record, host, record.id
@@ -106,7 +108,9 @@ class Tenant:
                 "socket_generation": self.generation,
                 "restarts": self.restarts,
                 "timings": self.timings,
-            }
+            },
+            # Processes end with a loss of power, so their record need not outlast it; a refusal to start should.
+            durable=self.state not in LIVING,
         )
 
     # The socket -----------------------------------------------------------------------------------------------
