@@ -96,11 +96,11 @@ async def tenant_page(
 ) -> Response:
     """Shows how to use a tenant; stock clients print links to it, in which `rest` names a run, a model …"""
 
-    def read(work: UnitOfWork) -> tuple[Tenant, Organization]:
+    def read(work: UnitOfWork) -> tuple[Tenant, Organization, bool]:
         access = reach_tenant(work.session, principal, f"{organization}/{tenant}", state.now())
-        return access.tenant, access.organization
+        return access.tenant, access.organization, access.standing.check("tenant:operate").allowed
 
-    found, home = await view(request, read)
+    found, home, operator = await view(request, read)
     url = f"{state.settings.public_url}/t/{home.name}/{found.name}"
     return render(
         request,
@@ -108,6 +108,7 @@ async def tenant_page(
         title=found.display_name,
         tenant=found,
         organization=home,
+        operator=operator,
         url=url,
         api_url=state.settings.api_url,
         documentation=markdown(found.documentation),

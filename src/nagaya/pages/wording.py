@@ -34,20 +34,32 @@ class Shown:
         tone: Class of the style sheet: `good`, `busy`, `bad` or nothing.
         note: A sentence that explains it; may be empty.
         usable: Whether clients can connect, or soon can.
+        remedies: Commands of `nagaya tenant` that help, for those who may operate the tenant.
     """
 
     label: str
     tone: str
     note: str
     usable: bool
+    remedies: tuple[str, ...] = ()
 
 
 _STATES = {
     State.DEPLOYING: Shown("Deploying", "busy", "The tenant is being started; this takes a few seconds.", usable=True),
-    State.FAILED: Shown("Failed", "bad", "The tenant could not be started. Its data is untouched.", usable=False),
+    State.FAILED: Shown(
+        "Failed",
+        "bad",
+        "The tenant could not be started. Its data is untouched.",
+        usable=False,
+        remedies=("logs", "deploy"),
+    ),
     State.DEACTIVATING: Shown("Deactivating", "busy", "The tenant is being stopped; its data stays.", usable=False),
     State.DEACTIVATED: Shown(
-        "Deactivated", "", "The tenant is stopped and keeps its data. An administrator can activate it.", usable=False
+        "Deactivated",
+        "",
+        "The tenant is stopped and keeps its data. An administrator can activate it.",
+        usable=False,
+        remedies=("deploy",),
     ),
     State.DELETING: Shown("Deleting", "busy", "The tenant is being deleted.", usable=False),
     State.PURGED: Shown("Deleted", "", "The tenant was deleted for good.", usable=False),
@@ -69,7 +81,8 @@ def state_shown(tenant: Tenant) -> Shown:
         return _ASLEEP if tenant.activity == "asleep" else _AWAKE
     if state is State.DELETED:
         until = f" until {tenant.purge_after:%Y-%m-%d %H:%M} UTC" if tenant.purge_after else ""
-        return Shown("Deleted", "", f"The tenant was deleted. An administrator can restore it{until}.", usable=False)
+        note = f"The tenant was deleted. An administrator can restore it{until}."
+        return Shown("Deleted", "", note, usable=False, remedies=("restore",))
     return _STATES[state]
 
 
