@@ -107,6 +107,7 @@ class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed
             "team_id": team_id,
             "resource": str(resource),
             "actions": [str(each) for each in actions],
+            "owned": _made_by(sharing_user.id, resource),
         }
         tenant().channel.share(share)
 
@@ -123,6 +124,20 @@ class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed
 def _principal(account: UUID) -> str | None:
     principals = tenant().principals
     return principals.known_principal(account) or principals.principal_of(account)
+
+
+def _made_by(account: UUID, resource: Resource) -> bool:
+    """Whether a resource's row names the account as its owner; rows of the platform, or of nobody, are not owned.
+
+    ZenML lets owners share without asking (`zenml.zen_server.rbac.utils.is_owned_by_authenticated_user`, which takes
+    rows of nobody for everybody's own). The control plane decides by the policy, and learns this fact from here only.
+    """
+    table = TABLES.get(resource.type)
+    if resource.id is None or table is None:
+        return False
+    rows = tenant().rows
+    row = rows.find(table, resource.id)
+    return row is not None and row.user == account and not rows.is_platform(table, row)
 
 
 def _decide(principal: str, resource: Any, action: str) -> tuple[bool, str]:

@@ -226,3 +226,47 @@ def test_markdown_cannot_do_anything() -> None:
     assert 'href="javascript' not in html
     assert "<img" not in html
     assert 'href="https://ok.test"' in html
+
+
+def test_an_organization_is_made_with_its_first_tenant_or_not_at_all(settled: Settled) -> None:
+    world = settled.world
+    browser = sign_in(world, "root")
+    assert "/organizations/new" in get(browser, "/").text
+    page = "/organizations/new"
+    fields = {"display_name": "Vision Lab", "description": "Cameras", "tenant_display_name": "Night Shift"}
+    wrong = submit(browser, page, "/organizations", **fields, tenant_stage="Not A Stage")
+    assert wrong.status_code == 422
+    assert 'value="Not A Stage"' in wrong.text
+    assert 'aria-describedby="tenant_stage-hint tenant_stage-problem" aria-invalid="true"' in wrong.text
+    assert world.call("GET", "/organizations/vision-lab", settled.root).status_code == 404
+    made = submit(browser, page, "/organizations", **fields, tenant_stage="staging")
+    assert (made.status_code, made.headers["location"]) == (303, "/o/vision-lab/t/night-shift")
+    tenant = world.made("GET", "/tenants/vision-lab/night-shift", settled.root)
+    assert (tenant["display_name"], tenant["stage"]) == ("Night Shift", "staging")
+    assert "was taken" in submit(browser, page, "/organizations", display_name="Vision Lab").text
+    assert submit(browser, page, "/organizations", display_name="").status_code == 422
+    alone = submit(browser, page, "/organizations", display_name="Empty", name="empty-one")
+    assert alone.headers["location"] == "/o/empty-one"
+    assert "No tenants yet" in get(browser, "/o/empty-one").text
+    other = sign_in(world, "ada")
+    assert "/organizations/new" not in get(other, "/").text
+    assert get(other, page).status_code == 403
+    assert submit(other, "/", "/organizations", display_name="Mine").status_code == 403
+
+
+def test_the_form_of_a_new_tenant_keeps_what_was_typed_and_marks_what_is_wrong(settled: Settled) -> None:
+    browser = sign_in(settled.world, "ada")
+    form = "/o/acme/tenants/new"
+    typed = {"display_name": 'Ops "<b>"', "name": "No Slug", "stage": "UPPER", "description": "</textarea>"}
+    page = submit(browser, form, "/o/acme/tenants", **typed)
+    assert page.status_code == 422
+    for kept in ("Ops &#34;&lt;b&gt;&#34;", 'value="No Slug"', 'value="UPPER"', "&lt;/textarea&gt;"):
+        assert kept in page.text
+    assert page.text.count('aria-invalid="true"') == 2
+    assert "Must be up to 30 lower-case letters" in page.text
+    nameless = submit(browser, form, "/o/acme/tenants", display_name="實驗室")
+    assert "No name can be made from" in nameless.text
+    named = submit(browser, form, "/o/acme/tenants", display_name="實驗室", name="lab", stage="production")
+    assert named.headers["location"] == "/o/acme/t/lab"
+    assert "production" in get(browser, "/o/acme/t/lab").text
+    assert get(sign_in(settled.world, "mallory"), form).status_code == 404

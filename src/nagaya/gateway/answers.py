@@ -13,15 +13,33 @@ REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>{title}</title></head>
-<body><main><h1>{title}</h1><p>{sentence}</p><p><small>Request <code>{request_id}</code></small></p>
-<p><a href="/">Go to the dashboard</a></p></main></body>
+<meta name="color-scheme" content="light dark"><title>{title} · Nagaya</title>
+<link rel="stylesheet" href="/assets/nagaya.css"><link rel="icon" href="/assets/icon.svg" type="image/svg+xml"></head>
+<body><header class="bar"><a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="28" height="28"> Nagaya</a></header>
+<main class="narrow"><div class="card"><p class="soft small">Error {status}</p><h1>{title}</h1><p>{sentence}</p>
+<div class="actions"><a class="button" href="/">Go to the start page</a></div>
+<p class="soft small">Request <code>{request_id}</code></p></div></main></body>
 </html>
 """
 
-# The page carries neither script nor style, so nothing at all needs to be allowed.
+_TITLES = {
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    410: "Deleted",
+    502: "Something went wrong",
+    503: "Not available at the moment",
+    504: "No answer in time",
+}
+"""What people read instead of the names of HTTP; the sentence below it says more."""
+
+# The pages' own style sheet is all that it needs; while the api is away it reads well without.
 _PAGE_HEADERS = (
-    (b"Content-Security-Policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (
+        b"Content-Security-Policy",
+        b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'",
+    ),
     (b"Referrer-Policy", b"same-origin"),
 )
 
@@ -88,7 +106,8 @@ class GatewayError(Exception):
         if self.retry_after is not None:
             headers += ((b"Refresh", b"%d" % max(2, self.retry_after)),)
         page = _PAGE.format(
-            title=escape(HTTPStatus(self.status).phrase),
+            title=escape(_TITLES.get(self.status) or HTTPStatus(self.status).phrase),
+            status=self.status,
             sentence=escape(self.sentence),
             request_id=escape(request_id.decode("ascii")),
         )

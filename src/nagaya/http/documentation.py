@@ -13,6 +13,7 @@ import nagaya
 from nagaya.pages.rendering import HEADERS
 
 _STATIC = Path(nagaya.__file__).with_name("static")
+_INERT = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -40,7 +41,7 @@ class Assets(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "public, max-age=3600"
-        response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'; sandbox"
+        response.headers["Content-Security-Policy"] = _INERT
         return response
 
 
@@ -54,6 +55,13 @@ async def _docs(_request: Request) -> Response:
     return HTMLResponse(_PAGE, headers=HEADERS | {"Content-Security-Policy": policy})
 
 
+async def _favicon(_request: Request) -> Response:
+    # Browsers and password managers ask for this path whatever a page names; they go by the type, not by the ending.
+    icon = (_STATIC / "icon.svg").read_bytes()
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=86400"}
+    return Response(icon, media_type="image/svg+xml", headers=headers | {"Content-Security-Policy": _INERT})
+
+
 async def _redirect(_request: Request) -> Response:
     return RedirectResponse("/api/docs", status_code=307)
 
@@ -65,6 +73,7 @@ def install(app: FastAPI) -> None:
         app: The application.
     """
     app.add_route("/api/docs", _docs, include_in_schema=False)
+    app.add_route("/favicon.ico", _favicon, include_in_schema=False)
     app.add_route("/api", _redirect, include_in_schema=False)
     app.add_route("/api/", _redirect, include_in_schema=False)
     swagger = Assets(directory=_swagger_directories()[0])

@@ -35,6 +35,11 @@ class Organizations:
     platform: TenantPlatform
     now: dt.datetime
 
+    @staticmethod
+    def may_create(platform: TenantPlatform, principal: Principal) -> bool:
+        """Whether the principal may make organizations: superusers, and all people if the platform lets them."""
+        return principal.superuser or (platform.anyone_may_create_organizations and principal.kind == "user")
+
     def create(self, principal: Principal, body: OrganizationCreate) -> OrganizationAccess:
         """Makes an organization, with its first tenants if asked; the creator becomes its administrator.
 
@@ -42,7 +47,7 @@ class Organizations:
             Forbidden: The caller is not a superuser, and the platform does not let everybody do this.
             Conflict: The name is, or ever was, taken.
         """
-        if not principal.superuser and not (self.platform.anyone_may_create_organizations and principal.kind == "user"):
+        if not self.may_create(self.platform, principal):
             raise Forbidden("You may not create organizations: only superusers may on this installation.")
         if repository.name_taken(self.work.session, body.name):
             raise Conflict(f"The name {body.name!r} is or was taken: choose another one.")

@@ -26,7 +26,10 @@ def error_page(request: Request, error: NagayaError) -> Response:
         403: "Not allowed",
         404: "Not found",
         405: "Not possible here",
+        409: "Not possible now",
         410: "No longer valid",
+        429: "Too many attempts",
+        503: "Not available at the moment",
     }
     response: HTMLResponse = render(
         request,
@@ -34,6 +37,7 @@ def error_page(request: Request, error: NagayaError) -> Response:
         title=titles.get(error.status, "Something is wrong" if error.status < 500 else "Something went wrong"),
         detail=error.detail,
         fields=error.fields,
+        status=error.status,
         request_id=getattr(request.state, "request_id", None),
         status_code=error.status,
     )

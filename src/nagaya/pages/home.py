@@ -8,23 +8,21 @@ from starlette.responses import Response
 
 from nagaya.access.policy import OrganizationAccess, reach_organization, reach_tenant
 from nagaya.access.reach import organizations_of, tenants_of
-from nagaya.errors import NagayaError
 from nagaya.http.state import AppState, State
-from nagaya.http.transactions import UnitOfWork, origin_of, transact
+from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.principal import Principal
 from nagaya.organizations import repository as organizations
 from nagaya.organizations.models import Organization
-from nagaya.pages.browser import SignedIn, Submitted, go, view
+from nagaya.pages.browser import SignedIn, go, view
+from nagaya.pages.creation import may_create_organizations
 from nagaya.pages.rendering import markdown, render
-from nagaya.pages.validation import read_form
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
-from nagaya.tenants.platform import platform_of
-from nagaya.tenants.schemas import TenantCreate
-from nagaya.tenants.service import Tenants
 
 router = APIRouter(include_in_schema=False)
 SHOWN = 500
+EACH = 10
+"""How many tenants of each organization the start page shows to people with several."""
 Name = Annotated[str, Path(max_length=64)]
 
 
@@ -37,21 +35,25 @@ class Household:
         tenants: Those of its tenants that the visitor may know of.
         total: How many there are.
         may_create: Whether the visitor may make another one.
+        complete: Whether the page shows as many as any page does.
     """
 
     organization: Organization
     tenants: list[Tenant]
     total: int
     may_create: bool
+    complete: bool
 
 
-def _household(work: UnitOfWork, state: AppState, principal: Principal, access: OrganizationAccess) -> Household:
+def _household(
+    work: UnitOfWork, state: AppState, principal: Principal, access: OrganizationAccess, limit: int
+) -> Household:
     statement = tenants.listing(
         tenants_of(principal, state.now()), tenants.Filters(organization_id=access.id), state.settings.public_url
     )
-    total, rows = tenants.page(work.session, statement, 0, SHOWN)
+    total, rows = tenants.page(work.session, statement, 0, limit)
     may = access.standing.check("tenant:create").allowed
-    return Household(access.organization, [tenant for tenant, _ in rows], total, may)
+    return Household(access.organization, [tenant for tenant, _ in rows], total, may, limit == SHOWN)
 
 
 @router.get("/")
@@ -61,58 +63,29 @@ async def start_page(request: Request, state: State, principal: SignedIn) -> Res
     def read(work: UnitOfWork) -> list[Household]:
         reach = organizations_of(principal, state.now())
         found = work.session.scalars(organizations.listing(reach).limit(SHOWN)).all()
-        return [
-            _household(work, state, principal, reach_organization(work.session, principal, str(each.id), state.now()))
-            for each in found
-        ]
+        accesses = [reach_organization(work.session, principal, str(each.id), state.now()) for each in found]
+        limit = SHOWN if len(accesses) == 1 else EACH
+        return [_household(work, state, principal, access, limit) for access in accesses]
 
-    return render(request, "home.html", title="Organizations", households=await view(request, read))
-
-
-async def _organization(
-    request: Request, state: AppState, principal: Principal, name: str, error: NagayaError | None = None
-) -> Response:
-    def read(work: UnitOfWork) -> Household:
-        return _household(work, state, principal, reach_organization(work.session, principal, name, state.now()))
-
-    household = await view(request, read)
     return render(
         request,
-        "organization.html",
-        title=household.organization.display_name,
-        household=household,
-        error=error.detail if error else None,
-        status_code=error.status if error else 200,
+        "home.html",
+        title="Organizations",
+        households=await view(request, read),
+        may_create_organizations=may_create_organizations(state, principal),
     )
 
 
 @router.get("/o/{organization}")
 async def organization_page(organization: Name, request: Request, state: State, principal: SignedIn) -> Response:
-    """Shows an organization's tenants and the form for a new one."""
-    return await _organization(request, state, principal, organization)
+    """Shows an organization's tenants."""
 
-
-@router.post("/o/{organization}/tenants")
-async def create_tenant(
-    organization: Name, request: Request, state: State, principal: SignedIn, form: Submitted
-) -> Response:
-    """Makes a tenant and shows its page."""
-
-    def write(work: UnitOfWork) -> str:
+    def read(work: UnitOfWork) -> Household:
         access = reach_organization(work.session, principal, organization, state.now())
-        access.standing.require("tenant:create")
-        wanted = {"display_name": form.get("display_name", "").strip(), "description": form.get("description", "")}
-        body = read_form(TenantCreate, **{name: value for name, value in wanted.items() if value})
-        tenant, _operation = Tenants(work, platform_of(state), state.now()).create(access, body)
-        return f"/o/{access.organization.name}/t/{tenant.name}"
+        return _household(work, state, principal, access, SHOWN)
 
-    try:
-        target = await transact(state, origin_of(request), write)
-    except NagayaError as error:
-        if error.status not in (409, 422, 503):
-            raise
-        return await _organization(request, state, principal, organization, error)
-    return go(request, target)
+    household = await view(request, read)
+    return render(request, "organization.html", title=household.organization.display_name, household=household)
 
 
 @router.get("/o/{organization}/t/{tenant}")
@@ -123,11 +96,11 @@ async def tenant_page(
 ) -> Response:
     """Shows how to use a tenant; stock clients print links to it, in which `rest` names a run, a model …"""
 
-    def read(work: UnitOfWork) -> tuple[Tenant, Organization]:
+    def read(work: UnitOfWork) -> tuple[Tenant, Organization, bool]:
         access = reach_tenant(work.session, principal, f"{organization}/{tenant}", state.now())
-        return access.tenant, access.organization
+        return access.tenant, access.organization, access.standing.check("tenant:operate").allowed
 
-    found, home = await view(request, read)
+    found, home, operator = await view(request, read)
     url = f"{state.settings.public_url}/t/{home.name}/{found.name}"
     return render(
         request,
@@ -135,6 +108,7 @@ async def tenant_page(
         title=found.display_name,
         tenant=found,
         organization=home,
+        operator=operator,
         url=url,
         api_url=state.settings.api_url,
         documentation=markdown(found.documentation),

@@ -1,20 +1,30 @@
 """Wire types of tenants: the contract's `WorkspaceRead` and what Nagaya adds to it."""
 
 import datetime as dt
+import re
 import uuid
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from nagaya.http.schemas import AliasChoices, DisplayName, Input, LongText, Output, Slug, Text, clean
 
 MAX_LABELS = 32
+STAGE = r"^[a-z][a-z0-9-]{0,29}$"
 MAX_IDLE_SECONDS = 2_592_000
 
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,62})$")]
 LabelValue = Annotated[str, StringConstraints(max_length=200), AfterValidator(clean)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=MAX_LABELS)]
-Stage = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
+
+
+def _stage_hint(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(STAGE[1:-1], value):
+        raise ValueError("must be up to 30 lower-case letters, digits and hyphens, and must start with a letter")
+    return value
+
+
+Stage = Annotated[str, StringConstraints(pattern=STAGE), BeforeValidator(_stage_hint)]
 IdleSeconds = Annotated[int, Field(ge=1, le=MAX_IDLE_SECONDS)]
 
 

@@ -130,6 +130,19 @@ def test_user_names_are_never_given_away_again(settled: Settled) -> None:
     assert answer.status_code == 409
 
 
+@pytest.mark.parametrize("name", ["nagaya", "default", "system"])
+def test_reserved_names_are_given_to_nobody(settled: Settled, name: str) -> None:
+    world, root = settled.world, settled.root
+    asked = world.call("POST", "/users", root, json={"email": "x@example.com", "username": name})
+    assert asked.status_code == 409
+    assert asked.json()["detail"].startswith(f"The name '{name}' is reserved")
+    assert asked.json()["fields"] == {"username": "is reserved"}
+    answer = world.call("POST", "/organizations/acme/service_accounts", settled.admin, json={"name": name})
+    assert (answer.status_code, answer.json()["fields"]) == (409, {"name": "is reserved"})
+    # An email is not a wish for a name: the next free one is made from it.
+    assert world.made("POST", "/users", root, json={"email": f"{name}@example.com"})["username"] == f"{name}-2"
+
+
 def test_there_is_always_a_superuser_and_only_they_manage_users(settled: Settled) -> None:
     world, root = settled.world, settled.root
     for change in ({"is_superuser": False}, {"is_active": False}):

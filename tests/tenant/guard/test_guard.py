@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -300,6 +301,7 @@ def test_sharing_goes_to_the_control_plane(tenant: World, seeded: Seed) -> None:
             "team_id": None,
             "resource": f"stack/{seeded.ids['stack_id']}",
             "actions": ["read", "update"],
+            "owned": True,
         }
     ]
     for status, expected in ((403, 403), (404, 404), (422, 400), (500, 500)):
@@ -310,6 +312,43 @@ def test_sharing_goes_to_the_control_plane(tenant: World, seeded: Seed) -> None:
     assert share(["read"]).status == 403
     query.pop("resource_id")
     assert share(["read"]).status == 422
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_name", "owner"),
+    [("stack", "stack_id", "owner"), ("pipeline", "pipeline_id", "owner"), ("stack", "platform_stack", None)],
+)
+def test_the_control_plane_learns_whose_a_shared_resource_is(
+    tenant: World, seeded: Seed, kind: str, id_name: str, owner: str | None
+) -> None:
+    """Only the tenant's database knows who made something, so the guard says it, and only what is true."""
+    from zenml.zen_server.rbac.models import Action, Resource, ResourceType
+
+    from nagaya_tenant.rbac import NagayaRBAC
+
+    project = None if kind == "stack" else tenant.project
+    resource = Resource(type=ResourceType(kind), id=UUID(seeded.ids[id_name]), project_id=project)
+    with_whom = tenant.members["viewer"]
+    for sharer in ("owner", "admin"):
+        principal = tenant.parts.policy.current().principals[tenant.members[sharer]]
+        account = SimpleNamespace(id=tenant.parts.principals.ensure(principal))
+        NagayaRBAC().update_resource_membership(account, resource, [Action.READ], user_id=with_whom)
+        assert tenant.api.shares.pop()["owned"] is (sharer == owner)
+
+
+def test_people_without_the_permission_share_what_they_made(tenant: World, seeded: Seed) -> None:
+    developer = tenant.login("developer")
+    body = {"name": f"own-{uuid4().hex}", "values": {"k": "v"}}
+    made = tenant.request("POST", "/api/v1/secrets", developer, json=body)
+    assert made.status == 200, made.body
+    query = {"resource_type": "secret", "user_id": tenant.members["viewer"]}
+    path = "/api/v1/users/resource_membership"
+    own = tenant.request("POST", path, developer, query=query | {"resource_id": made.json()["id"]}, json=["read"])
+    assert own.status == 200, own.body
+    assert [share["owned"] for share in tenant.api.shares] == [True]
+    foreign = query | {"resource_id": seeded.ids["secret_id"]}
+    assert tenant.request("POST", path, developer, query=foreign, json=["read"]).status == 403
+    assert len(tenant.api.shares) == 1
 
 
 def test_a_share_gives_exactly_its_actions(tenant: World, seeded: Seed) -> None:

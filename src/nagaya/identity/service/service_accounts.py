@@ -11,6 +11,7 @@ from nagaya.http.transactions import UnitOfWork
 from nagaya.identity import repository
 from nagaya.identity.models import ServiceAccount
 from nagaya.identity.service import sessions
+from nagaya.identity.service.users import require_allowed
 
 
 def get(work: UnitOfWork, organization_id: uuid.UUID, account_id: uuid.UUID) -> ServiceAccount:
@@ -35,8 +36,9 @@ def create(work: UnitOfWork, organization_id: uuid.UUID, *, username: str, descr
         description: What it is for.
 
     Raises:
-        Conflict: The name is taken.
+        Conflict: The name is taken or reserved.
     """
+    require_allowed(username, "name")
     if repository.name_taken(work.session, username):
         raise Conflict("This name belongs, or belonged, to somebody.", fields={"name": "is taken"})
     account = ServiceAccount(

@@ -14,6 +14,9 @@ from nagaya.identity.models import ApiKey, User
 from nagaya.identity.principal import Principal
 from nagaya.identity.service import sessions
 
+RESERVED_NAMES = frozenset({"anonymous", "default", "nagaya", "system", "zenml"})
+"""Names that accounts of the software bear: `nagaya` owns the platform's rows in every tenant, `default` is ZenML's own
+first user, the others stand for nobody in particular in the audit log. A person of such a name would pass for them."""
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
 
 
@@ -29,13 +32,30 @@ def get(work: UnitOfWork, user_id: uuid.UUID) -> User:
     return user
 
 
+def require_allowed(username: str, field: str = "username") -> None:
+    """Checks that an account may bear a name.
+
+    Args:
+        username: The name that a new user or service account is to have.
+        field: What the API calls it there.
+
+    Raises:
+        Conflict: It is reserved.
+    """
+    if username in RESERVED_NAMES:
+        raise Conflict(
+            f"The name {username!r} is reserved for the software itself: choose another one.",
+            fields={field: "is reserved"},
+        )
+
+
 def free_username(work: UnitOfWork, email: str) -> str:
     """Returns a user name made from an email that nobody has or ever had."""
     stem = _NOT_IN_NAMES.sub("-", email.partition("@")[0].lower()).strip("-._")[:50] or "user"
     if len(stem) < 2:
         stem = f"user-{stem}"
     name, number = stem, 1
-    while repository.name_taken(work.session, name):
+    while name in RESERVED_NAMES or repository.name_taken(work.session, name):
         number += 1
         name = f"{stem}-{number}"
     return name
@@ -61,8 +81,10 @@ def create(
         superuser: Whether to give every right.
 
     Raises:
-        Conflict: The email or user name belongs, or belonged, to somebody.
+        Conflict: The email or user name belongs, or belonged, to somebody, or the name is reserved.
     """
+    if username is not None:
+        require_allowed(username)
     if repository.email_taken(work.session, email):
         raise Conflict("There is, or was, a user with this email.", fields={"email": "is taken"})
     if username is None:
