@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nagaya_tenant.standby import Standby
+
 LONGEST_MESSAGE = 1 << 18
 # Commands other than `spawn` carry no secrets and are the only messages that this process looks into.
 LONGEST_COMMAND = 1 << 10
@@ -41,6 +43,7 @@ class Zygote:
         control: Listening SOCK_SEQPACKET socket.
         run_child: What a forked process does with message, descriptors and time of receipt; it does not return.
         threads: Counts this process's threads.
+        standby: Takes over if this process is killed.
     """
 
     def __init__(
@@ -48,26 +51,44 @@ class Zygote:
         control: socket.socket,
         run_child: Callable[[bytes, Sequence[int], float], NoReturn],
         threads: Callable[[], int],
+        standby: Standby,
     ) -> None:
         self._control = control
         self._run_child = run_child
         self._threads = threads
+        self._standby = standby
         self._buffer = bytearray(LONGEST_MESSAGE)
+        self._stopping = False
+        self._take_office()
+
+    def _take_office(self) -> None:
+        """Sets up what belongs to this very process: signals, the selector, and no children yet."""
+        control = self._control
         self._children: set[int] = set()
         self._peers: set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
-        self._wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake, self._alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake, selectors.EVENT_READ)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._request_stop())
-        self._stopping = False
+
+    def _let_go(self) -> None:
+        """Closes, in the standby, what connects the zygote with the keeper: its end must be seen at once."""
+        for peer in self._peers:
+            peer.close()
+        self._selector.close()
+        os.close(self._wake)
+        os.close(self._alarm)
 
     def serve(self) -> None:
         """Serves until a stop signal or the command `quit`; the children live on."""
         while not self._stopping:
+            if self._standby.tend(self._let_go):
+                self._take_office()
+                continue
             for key, _ in self._selector.select():
                 if key.fileobj is self._control:
                     self._accept()
@@ -75,6 +96,7 @@ class Zygote:
                     self._reap()
                 elif isinstance(key.fileobj, socket.socket):
                     self._receive(key.fileobj)
+        self._standby.end()
 
     def _request_stop(self) -> None:
         self._stopping = True
@@ -103,6 +125,8 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = found
+                if self._standby.gone(pid):
+                    continue
                 self._children.discard(pid)
                 note = {"exit": pid, "status": os.waitstatus_to_exitcode(status)}
                 for peer in tuple(self._peers):
@@ -216,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(engine: str, options: argparse.Namespace) -> tuple[Zygote, dict[str, float]]:
     before = time.monotonic()
-    from nagaya_tenant import child, hooks, process, reset, warm  # noqa: PLC0415 - not before the environment is set
+    from nagaya_tenant import child, hooks, process, reset, standby, warm  # noqa: PLC0415 - not before the environment is set
 
     hooks.import_engine()
     parts = {"import": round(time.monotonic() - before, 2)}
@@ -230,7 +254,7 @@ def _prepare(engine: str, options: argparse.Namespace) -> tuple[Zygote, dict[str
         finally:
             child.exit_now(status)
 
-    return Zygote(bind_control(options.control), run_child, process.threads), parts
+    return Zygote(bind_control(options.control), run_child, process.threads, standby.Standby()), parts
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from nagaya.runtime.local.processes import all_pids, command_line, kill_and_wait, parent, process_name, start_time
 
+STANDBY_NAME = "nz-standby"
+"""Name of the fork of a zygote that waits for its death (`nagaya_tenant.standby`)."""
+
 
 def _ours(pid: int, run_dir: Path) -> str | None:
     """Return the module of a tenant-side process below `run_dir`, or None for any other process."""
@@ -35,7 +38,9 @@ def stray_tenants(
             continue
         module, own_name = _ours(pid, run_dir), process_name(pid) or ""
         is_tenant = module is not None and (
-            module.endswith("plain") or own_name.startswith("nt-") or parent(pid) in zygotes
+            module.endswith("plain")
+            or own_name.startswith("nt-")
+            or (parent(pid) in zygotes and own_name != STANDBY_NAME)
         )
         if is_tenant and name in (None, own_name):
             found.add(pid)

@@ -23,6 +23,7 @@ from nagaya.runtime.local.zygote_link import ZygoteLink, ZygoteLostError
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
+TAKE_OVER_TIMEOUT = 3.0
 EXITS_KEPT = 256
 STATUS_SECONDS = 0.3
 EXIT_UNSUPPORTED = 78
@@ -59,8 +60,11 @@ class Zygote:
                 return
             if self.link is not None and self.process is not None:
                 await self._watch(self.link, self.process)
-                self._settled.clear()
-                self.state = "starting"
+                if await self._take_over():
+                    continue
+                # A child that was forked but has not named itself yet would look like a zygote; nobody waits for it.
+                kill_and_wait(stray_zygotes(self.pool.config.run_dir, known=self.pool.pids()))
+                self._unlink()
             self._backoff.failed()
             await asyncio.sleep(self._backoff.delay)
 
@@ -133,13 +137,34 @@ class Zygote:
         finally:
             for task in gone:
                 task.cancel()
+        self._settled.clear()
+        self.state = "starting"
         link.close()
         await process.stop(1.0)
         logger.warning("engine %s: the zygote (pid %d) is gone", self.engine.version, process.pid)
         self.link, self.process = None, None
-        # A child that was forked but has not named itself yet would look like a zygote, and nobody waits for it.
-        kill_and_wait(stray_zygotes(self.pool.config.run_dir, known=self.pool.pids()))
-        self._unlink()
+
+    async def _take_over(self) -> bool:
+        """Go on with the dead zygote's standby, which listens on the same socket; False when there is none."""
+        assert self.socket is not None
+        try:
+            link = await ZygoteLink.open(self.socket, self.pool.child_exited, limit=TAKE_OVER_TIMEOUT)
+        except ZygoteLostError:
+            return False
+        try:
+            answer = await link.request({"cmd": "ping"}, limit=TAKE_OVER_TIMEOUT)
+            identity = ProcessIdentity.of(int(answer["pid"]))
+        except (ZygoteLostError, KeyError, ValueError, TypeError):
+            identity = None
+        process = Watched.open(identity) if identity is not None else None
+        if process is None:
+            link.close()
+            return False
+        self.link, self.process, self.state = link, process, "ready"
+        self.pool.save()
+        self._settled.set()
+        logger.info("engine %s: the standby (pid %d) has taken over", self.engine.version, process.pid)
+        return True
 
     def _unlink(self) -> None:
         if self.socket is not None:
@@ -149,7 +174,8 @@ class Zygote:
         """Take over a zygote that an earlier keeper started; False when it is not usable."""
         process = Watched.open(identity)
         if process is None:
-            return False
+            self.socket = socket
+            return await self._take_over()
         try:
             self.link = await ZygoteLink.open(socket, self.pool.child_exited, limit=CONNECT_TIMEOUT)
         except ZygoteLostError:
@@ -172,8 +198,10 @@ class Zygote:
                 await self._task
         if self.link is not None:
             self.link.close()
-        if self.process is not None:
-            await self.process.stop(5.0)
+        if self.process is not None and not await self.process.stop(5.0):
+            # One that had to be killed could not end its standby.
+            self.process = None
+            kill_and_wait(stray_zygotes(self.pool.config.run_dir, known=self.pool.pids()))
         self._unlink()
         self._settled.set()
         self.link, self.process = None, None
