@@ -1,6 +1,9 @@
 """The stock ZenML client in its own environment and home, as a data scientist has it."""
 
 import os
+import pty
+import select
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -75,6 +78,42 @@ class StockClient:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def on_a_terminal(self, *arguments: str, answer: str, deadline: float = 120) -> str:
+        """Runs a command on a pseudo-terminal, types `answer` at its first prompt, and returns what was shown.
+
+        Args:
+            arguments: Words of the command line.
+            answer: What to type, without the line's end.
+            deadline: Seconds after which the command is killed.
+        """
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(self.work)
+            os.execve(self.bin / arguments[0], list(arguments), self.environment)  # noqa: S606
+        shown, typed, end = b"", False, time.monotonic() + deadline
+        try:
+            while time.monotonic() < end:
+                if not select.select([terminal], [], [], 0.5)[0]:
+                    if not typed and shown.rstrip().endswith(b":"):
+                        os.write(terminal, answer.encode() + b"\n")
+                        typed = True
+                    continue
+                try:
+                    block = os.read(terminal, 65_536)
+                except OSError:  # What Linux answers once the other side has closed.
+                    break
+                if not block:
+                    break
+                shown += block
+        finally:
+            os.close(terminal)
+            if os.waitpid(child, os.WNOHANG)[0] == 0:
+                time.sleep(0.5)
+                if os.waitpid(child, os.WNOHANG)[0] == 0:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+        return shown.decode(errors="replace")
 
     def opened_url(self, deadline: float = 60) -> str:
         """Waits for the URL that the client opened in the browser and returns the newest."""

@@ -54,6 +54,7 @@ class Platform:
             **(settings or {}),
         }
         self.output = ""
+        self._callers: list[Caller] = []
 
     def command(self, *arguments: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs `nagaya …` as a person would, in the platform's environment.
@@ -89,6 +90,7 @@ class Platform:
 
     def stop(self) -> None:
         """Stops the platform and everything below it."""
+        self.close_callers()
         self.command("down", "--data-dir", str(self.data_dir), check=False, timeout=90)
 
     def remove(self) -> None:
@@ -108,11 +110,22 @@ class Platform:
 
     def api(self, token: str | None = None) -> Caller:
         """Returns a caller of the platform's API (paths below `/api/v1`)."""
-        return Caller(Address(port=self.port, prefix="/api/v1"), token)
+        return self._tracked(Caller(Address(port=self.port, prefix="/api/v1"), token))
 
     def tenant_caller(self, tenant: str, token: str | None = None, organization: str | None = None) -> Caller:
         """Returns a caller of a tenant through the gateway."""
-        return Caller(Address(port=self.port, prefix=f"/t/{organization or self.organization}/{tenant}"), token)
+        prefix = f"/t/{organization or self.organization}/{tenant}"
+        return self._tracked(Caller(Address(port=self.port, prefix=prefix), token))
+
+    def _tracked(self, caller: Caller) -> Caller:
+        self._callers.append(caller)
+        return caller
+
+    def close_callers(self) -> None:
+        """Closes the connections of all callers that were handed out; they open again at their next request."""
+        for caller in self._callers:
+            caller.close()
+        self._callers.clear()
 
     def sign_in(self, email: str = ADMIN_EMAIL, password: str = ADMIN_PASSWORD) -> str:
         """Returns a platform token of a user."""

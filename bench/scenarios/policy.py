@@ -66,10 +66,10 @@ def developer(platform: Platform, admin: str) -> tuple[str, str]:
     fields = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
     user = caller.expect("POST", "/users", 201, body=fields).json()["id"]
     organization = platform.organization
-    member = {"principal": user, "role": "organization_member"}
+    member = {"user": user}
     caller.expect("POST", f"/organizations/{organization}/members", 201, body=member)
     tenant = caller.expect("GET", f"/tenants/{organization}%2F{platform.tenant}").json()["id"]
-    caller.expect("POST", f"/tenants/{tenant}/members", 201, body={"principal": user, "role": "tenant_developer"})
+    caller.expect("POST", f"/tenants/{tenant}/members", 201, body={"user": user, "roles": ["tenant_developer"]})
     caller.close()
     token = platform.tenant_token(platform.tenant or "", platform.sign_in(f"{name}@example.com", PASSWORD))
     return name, token

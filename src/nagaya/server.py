@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         config = PlatformConfig.load(Path(given[0]))
+        configure(str(config.api.get("log_level", "info")).upper())
         sockets = inherited_sockets()
         state = create_state(ApiSettings.from_platform(config))
     except (ConfigError, KeyFileError, SchemaError, ValueError) as error:

@@ -150,17 +150,34 @@ class Sessions(BaseSettings):
     key_days_limit: int = Field(365, ge=1, description="Longest life of an API key, days.")
 
 
+class Organizations(BaseSettings):
+    """Organizations"""
+
+    anyone_may_create_organizations: bool = Field(
+        False, description="Whether every user may create an organization; otherwise only superusers."
+    )
+
+
 class Logging(BaseSettings):
     """Logging"""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of logged lines.")
 
 
-GROUPS: tuple[type[BaseSettings], ...] = (Place, Address, Administrator, Isolation, Tenants, Sessions, Logging)
+GROUPS: tuple[type[BaseSettings], ...] = (
+    Place,
+    Address,
+    Administrator,
+    Isolation,
+    Tenants,
+    Sessions,
+    Organizations,
+    Logging,
+)
 """The sections of the reference page, in order; each group's docstring is its heading."""
 
 
-class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Logging):
+class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Logging):
     """All settings; `Settings.read` is the way to make one."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, frozen=True)
@@ -218,6 +235,14 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Logg
             "ready_timeout": float(self.wake_timeout),
             "service_uid": self.service_uid if self.users_are_separate else None,
             "tenant_uids": self.tenant_uids if self.users_are_separate else None,
+        }
+        values["api"] = {
+            **self.model_dump(include=set(Sessions.model_fields) | set(Organizations.model_fields) | {"log_level"}),
+            "tenants": self.model_dump(include={"idle_seconds", "policy_max_age", "max_in_flight", "max_body_bytes"}),
+        }
+        values["gateway"] = {
+            "wake_seconds": float(self.wake_timeout),
+            "access_log": self.log_level in {"debug", "info"},
         }
         if self.engines_dir:
             values["engines_dir"] = Path(os.path.abspath(self.engines_dir.expanduser()))  # noqa: PTH100  (keeps links)

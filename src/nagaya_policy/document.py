@@ -56,6 +56,10 @@ class _Entry:
         value: float = self.get(key, (int, float), default, "a number")
         return value
 
+    def moment(self, key: str) -> float | None:
+        value: float | None = self.get(key, (int, float, type(None)), None, "a time in seconds or null")
+        return value
+
     def child(self, key: str) -> _Entry:
         return _Entry(self.data.get(key, {}), f"{self.where}: {key}")
 
@@ -191,12 +195,13 @@ class _PrincipalReader:
             shares=shares,
             shared_projects=frozenset(each.container for each in shares if each.container is not None),
             lasting=not grants or bool(shares) or any(each.expires is None for each in grants),
+            expires=entry.moment("expires"),
         )
 
     def _grant(self, data: object, where: str) -> Grant:
         entry = _Entry(data, f"{where}: grant")
         name, project = entry.text("role"), entry.optional_text("project")
-        expires = entry.get("expires", (int, float, type(None)), None, "a time in seconds or null")
+        expires = entry.moment("expires")
         if project is not None and not is_uuid(project):
             raise PolicyError(f"{entry.where}: project must be a UUID or null, not {project!r}.")
         level = TENANT if project is None else PROJECT

@@ -184,6 +184,8 @@ class Policy:
         principal = self._parts.principals.get(principal_id)
         if principal is None:
             return NOT_A_MEMBER
+        if not principal.is_active(now):
+            return ENDED
         for grant in principal.grants:
             if grant.role.full and grant.project in {None, project} and grant.active(now):
                 return Decision(True, f"allowed: {grant.title}")

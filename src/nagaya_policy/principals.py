@@ -51,6 +51,7 @@ class Principal:
         shares: Actions by resource, as they were shared with this principal or a team of it.
         shared_projects: Projects in which something is shared, and which are therefore visible.
         lasting: Whether time alone cannot end the membership.
+        expires: When the membership of the organization ends, and with it everything here; `None` for never.
     """
 
     id: str
@@ -64,11 +65,14 @@ class Principal:
     shares: Mapping[Resource, frozenset[str]]
     shared_projects: frozenset[str]
     lasting: bool
+    expires: float | None = None
 
     def is_active(self, now: float) -> bool:
         """Whether the principal is still a member at a time.
 
-        Being in the document makes a member. The one thing that ends it without a new document is time: all roles
-        have expired and nothing is shared.
+        Being in the document makes a member. The one thing that ends it without a new document is time: the membership
+        of the organization has ended, or all roles have expired and nothing is shared.
         """
+        if self.expires is not None and now >= self.expires:
+            return False
         return self.lasting or any(each.active(now) for each in self.grants)

@@ -18,7 +18,7 @@ COLLECTIVE_ACTIONS: Final = frozenset({PRUNE, BACKUP_RESTORE})
 """Actions on many resources at once, also those of others: never a matter of ownership."""
 
 NOT_A_MEMBER: Final = Decision(False, "denied: not a member")
-ENDED: Final = Decision(False, "denied: not a member (every role of yours here has expired)")
+ENDED: Final = Decision(False, "denied: not a member any more (your roles have expired)")
 _PLATFORM_READ: Final = Decision(True, "allowed: provided by the platform, every member may read it")
 _PLATFORM_DENY: Final = Decision(False, "denied: provided by the platform, only the platform itself changes it")
 _OWNER: Final = Decision(True, "allowed: owner")

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-import zenml
-
 from nagaya_tenant import context
 from nagaya_tenant.audit import Audit
 from nagaya_tenant.channel import Channel
@@ -15,7 +13,7 @@ from nagaya_tenant.guard import Guard
 from nagaya_tenant.outbox import Outbox
 from nagaya_tenant.policy_state import PolicyState
 from nagaya_tenant.principals import Principals
-from nagaya_tenant.routes import Router, routes_of, table_for
+from nagaya_tenant.routes import router_of
 from nagaya_tenant.rows import Rows
 
 if TYPE_CHECKING:
@@ -54,6 +52,7 @@ class Application:
                 await self._stop()
             await send(message)
 
+        await self.tenant.channel.ask()
         await self._app(scope, receive, watched)
 
     async def _stop(self) -> None:
@@ -74,7 +73,6 @@ def build(app: ASGIApp, settings: TenantSettings, policy_document: dict[str, Any
     Raises:
         LookupError: There is no route table for this version of ZenML.
     """
-    router = Router(routes_of(app), table_for(zenml.__version__))
     policy = PolicyState(str(settings.tenant_id), settings.policy_max_age)
     if policy_document:
         try:
@@ -93,4 +91,4 @@ def build(app: ASGIApp, settings: TenantSettings, policy_document: dict[str, Any
         channel=Channel(settings, policy, outbox),
     )
     context.install(tenant)
-    return Application(app, Guard(app, router, tenant, Audit(outbox)), tenant)
+    return Application(app, Guard(app, router_of(app), tenant, Audit(outbox)), tenant)

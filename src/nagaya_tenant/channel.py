@@ -55,14 +55,23 @@ class Channel:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._noted = 0.0
+        self._asking: Connection | None = None
         self.connected = False
+
+    async def ask(self) -> None:
+        """Sends the first question for the policy; `start` reads the answer, which comes while ZenML starts."""
+        self._asking = Connection(self._path, self._headers)
+        with contextlib.suppress(ChannelError, TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._asking.send("GET", self._policy_target())
 
     async def start(self) -> None:
         """Asks for the policy once, for at most 250 ms, and starts the tasks."""
         self._loop = asyncio.get_running_loop()
-        remembered = await asyncio.to_thread(self._outbox.recall, _SIGN_OF_LIFE)
-        if remembered is not None:
+        if (remembered := self._outbox.recall(_SIGN_OF_LIFE)) is not None:
             self._policy.alive(float(remembered))
+        # The first sign of life of a start is noted a minute later, or at the stop: it is not worth a wait here.
+        self._noted = self._policy.now()
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._ask_policy()
@@ -85,6 +94,7 @@ class Channel:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        self._note()
 
     def share(self, share: dict[str, Any]) -> None:
         """Asks the control plane to store a share; for worker threads, blocks until it has answered.
@@ -116,7 +126,9 @@ class Channel:
         raise errors.get(status, RuntimeError)(sentence)
 
     async def _single(self, method: str, target: str, value: Any) -> tuple[int, Any]:
-        connection = Connection(self._path, self._headers)
+        return await self._exchange(Connection(self._path, self._headers), method, target, value)
+
+    async def _exchange(self, connection: Connection, method: str, target: str, value: Any) -> tuple[int, Any]:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 answer = await connection.request(method, target, value)
@@ -124,19 +136,28 @@ class Channel:
             await connection.close()
         return answer.status, answer.json() if answer.body else None
 
+    def _policy_target(self) -> str:
+        return f"/channel/v1/policy?after={self._policy.version}"
+
     async def _ask_policy(self) -> None:
-        status, document = await self._single("GET", f"/channel/v1/policy?after={self._policy.version}", None)
+        connection, self._asking = self._asking or Connection(self._path, self._headers), None
+        status, document = await self._exchange(connection, "GET", self._policy_target(), None)
         if status == 200:
             self._policy.apply_snapshot(document)
         elif status != 204:
             raise ChannelError(f"The control plane answered {status} to the request for the policy.")
-        await self._alive()
+        self._alive()
 
-    async def _alive(self) -> None:
+    def _alive(self) -> None:
         self._policy.alive()
         if self._policy.last_sign_of_life - self._noted > _SIGN_OF_LIFE_SECONDS:
-            self._noted = self._policy.last_sign_of_life
-            await asyncio.to_thread(self._outbox.remember, _SIGN_OF_LIFE, str(self._noted))
+            self._note()
+
+    def _note(self) -> None:
+        """Writes the last sign of life down, without waiting; a failure is in the log and costs only strictness."""
+        self._noted = self._policy.last_sign_of_life
+        if (value := str(self._noted)) != self._outbox.recall(_SIGN_OF_LIFE):
+            self._outbox.remember(_SIGN_OF_LIFE, value)
 
     async def _forever(self, work: Any) -> None:
         back_off = FIRST_BACK_OFF
@@ -176,7 +197,7 @@ class Channel:
             except ValueError as error:
                 log.warning("A change of the policy could not be applied, the whole one is asked for: %s", error)
                 await self._ask_policy()
-        await self._alive()
+        self._alive()
 
     def _events_waiting(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -212,4 +233,4 @@ class Channel:
             raise ChannelError("The control plane acknowledged none of the events that it was sent.")
         # Never forget what was not sent, whatever the answer says.
         await asyncio.to_thread(self._outbox.acknowledge, min(acknowledged, last))
-        await self._alive()
+        self._alive()

@@ -52,6 +52,16 @@ class Connection:
         self._h11 = h11.Connection(h11.CLIENT)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._sent = False
+
+    async def send(self, method: str, target: str, value: Any = None) -> None:
+        """Sends a request whose answer `request`, called with the same arguments, then only reads.
+
+        Raises:
+            ChannelError: The control plane cannot be reached.
+        """
+        await self._send(method, target, value)
+        self._sent = True
 
     async def request(self, method: str, target: str, value: Any = None) -> Answer:
         """Sends a request and reads the whole answer.
@@ -103,6 +113,18 @@ class Connection:
             self._writer = None
 
     async def _start(self, method: str, target: str, value: Any) -> int:
+        if not self._sent:
+            await self._send(method, target, value)
+        self._sent = False
+        try:
+            while True:
+                event = await self._event()
+                if isinstance(event, h11.Response):
+                    return int(event.status_code)
+        except (OSError, h11.ProtocolError) as error:
+            raise ChannelError(f"The control plane did not answer: {error}") from error
+
+    async def _send(self, method: str, target: str, value: Any) -> None:
         body = b"" if value is None else json.dumps(value, separators=(",", ":")).encode()
         headers = [("host", "control-plane"), *self._headers, ("content-length", str(len(body)))]
         if body:
@@ -114,10 +136,6 @@ class Connection:
             data += (self._h11.send(h11.Data(data=body)) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
             self._writer.write(data)
             await self._writer.drain()
-            while True:
-                event = await self._event()
-                if isinstance(event, h11.Response):
-                    return int(event.status_code)
         except (OSError, h11.ProtocolError) as error:
             raise ChannelError(f"The control plane did not answer: {error}") from error
 

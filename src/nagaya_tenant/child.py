@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 EXIT_FAILED = 70  # EX_SOFTWARE of <sysexits.h>
-INFO_PATH = "/api/v1/info"
 LONGEST_REASON = 2_000
 
 
@@ -133,11 +132,9 @@ def _serve(timings: Timings, ready: ReadyPipe) -> None:
         timings.lap("lifespan")
         # The zygote never collects, so that its children share its pages; a child that serves must.
         gc.enable()
-        info = await asgi.call(app, INFO_PATH)
-        if info.status != 200:
-            raise RuntimeError(f"GET {INFO_PATH} answered {info.status} at start.")
+        info = server.info()
         timings.lap("info")
-        ready.send({"ready": True, "timings": timings.phases, "info": json.loads(info.body)})
+        ready.send({"ready": True, "timings": timings.phases, "info": info})
 
     server.serve(app, listener, announce)
 

@@ -42,6 +42,7 @@ INTERNAL_TOKEN_SECONDS = 330
 DEFAULT_TOKEN_SECONDS = 3600
 LONGEST_TOKEN_SECONDS = 604_800
 _CHECK_THREADS = 8
+_EVENTS = b"text/event-stream"
 _TENANT_KIND = frozenset({"tenant"})
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -255,14 +256,19 @@ class _Watch:
         self.ended = False
         self.status: int | None = None
         self.on_chunk: Any = None
+        self._streams = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"set-cookie"]
+            # An ordinary answer was decided on as a whole: cut in the middle it would only be malformed.
+            self._streams = any(
+                pair[0].lower() == b"content-type" and _EVENTS in pair[1] for pair in message["headers"]
+            )
         elif self.ended:
             raise OSError("The stream was ended.")
-        elif message.get("more_body") and self.on_chunk is not None:
+        elif self._streams and message.get("more_body") and self.on_chunk is not None:
             try:
                 self.on_chunk()
             except Refusal as refusal:

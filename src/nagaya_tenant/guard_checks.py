@@ -59,7 +59,8 @@ class Inquiry:
 
     def query_value(self, name: str) -> str | None:
         """The only value of a query parameter, `None` if it is absent or given more than once."""
-        values = parse_qs(self.query.decode("utf-8", "replace")).get(name, [])
+        # Blank values count: the application takes the last of several, also when that one is empty.
+        values = parse_qs(self.query.decode("utf-8", "replace"), keep_blank_values=True).get(name, [])
         return values[0] if len(values) == 1 else None
 
     def require(self, action: str, resource: str) -> None:

@@ -58,12 +58,15 @@ def import_engine() -> None:
 
 
 def apply_process_wide() -> None:
-    """Closes what would use the network in any process: the download of the public-suffix list.
+    """Sets what holds for any process: the dialect that forks share, and no download of the public-suffix list.
 
     ZenML asks tldextract at the first login that carries an Origin header; on a closed network that hangs.
     """
     import tldextract.tldextract as module  # noqa: PLC0415 - only in an engine
 
+    from nagaya_tenant import dialect  # noqa: PLC0415 - imports SQLAlchemy
+
+    dialect.register()
     _require(module, "TLD_EXTRACTOR", "TLDExtract")
     module.TLD_EXTRACTOR = module.TLDExtract(suffix_list_urls=(), cache_dir=None)
 

@@ -56,12 +56,26 @@ def _build() -> bytes:
     # The application keeps the dictionary, some ten megabytes of small objects, for a route that the guard answers.
     app.openapi_schema = None
     described["servers"] = [{"url": _SERVER}]
+    described["paths"] = {path: _with_examples(item) for path, item in described.get("paths", {}).items()}
     components = dict(described.get("components", {}))
     components["securitySchemes"] = {
         name: _with_prefix(scheme) for name, scheme in components.get("securitySchemes", {}).items()
     }
     described["components"] = components
     return json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _with_examples(item: dict[str, Any]) -> dict[str, Any]:
+    """Returns a path's operations with the project that every tenant is born with as example, which forms start from.
+
+    Lists of what belongs to a project need one in cloud mode, and a form that fails when it is sent as offered helps
+    nobody.
+    """
+    for operation in item.values():
+        for parameter in operation.get("parameters", []):
+            if (parameter.get("in"), parameter.get("name")) == ("query", "project"):
+                parameter["example"] = "default"
+    return item
 
 
 def _with_prefix(node: Any) -> Any:

@@ -59,9 +59,12 @@ class Outbox:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         self._count = int(self._db.execute("SELECT count(*) FROM event").fetchone()[0])
+        self._values = {str(key): str(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
         self._close_lost_intents()
-        self._thread = threading.Thread(target=self._run, name="nagaya-outbox", daemon=True)
-        self._thread.start()
+        # Started by the first write: a tenant that is only read from needs no writer.
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
 
     def __len__(self) -> int:
         return self._count
@@ -127,22 +130,29 @@ class Outbox:
         removed: int = self._submit(write).result()
         return removed
 
-    def remember(self, key: str, value: str) -> None:
-        """Stores a small value beside the queue (for instance the last sign of life of the channel)."""
-        self._submit(
+    def remember(self, key: str, value: str) -> Future[None]:
+        """Stores a small value beside the queue (for instance the last sign of life of the channel).
+
+        Returns:
+            A future that completes when it is on disk.
+        """
+        self._values[key] = value
+        return self._submit(
             lambda db: db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)) and None
-        ).result()
+        )
 
     def recall(self, key: str) -> str | None:
-        """A value stored with `remember`."""
-        row = self._submit(lambda db: db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()).result()
-        return None if row is None else str(row[0])
+        """A value stored with `remember`, `None` if there is none; never blocks."""
+        return self._values.get(key)
 
     def close(self) -> None:
         """Finishes what is queued and closes the file."""
-        if self._thread.is_alive():
+        with self._starting:
+            self._closed = True
+            writer = self._thread
+        if writer is not None and writer.is_alive():
             self._jobs.put(None)
-            self._thread.join()
+            writer.join()
         self._db.close()
 
     def _insert(self, db: sqlite3.Connection, body: str) -> None:
@@ -154,6 +164,8 @@ class Outbox:
 
     def _close_lost_intents(self) -> None:
         rows = self._db.execute("SELECT id, body FROM open_intent").fetchall()
+        if not rows:
+            return
         self._db.execute("BEGIN IMMEDIATE")
         for intent, body in rows:
             event = json.loads(body)
@@ -164,7 +176,14 @@ class Outbox:
 
     def _submit(self, job: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         future: Future[Any] = Future()
-        self._jobs.put((job, future))
+        with self._starting:
+            if self._closed:
+                future.set_exception(sqlite3.ProgrammingError("The queue of events is closed."))
+                return future
+            self._jobs.put((job, future))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="nagaya-outbox", daemon=True)
+                self._thread.start()
         return future
 
     def _run(self) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import importlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import compile_path
+
+from nagaya_tenant.version import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -100,6 +103,19 @@ def table_for(version: str) -> dict[tuple[str, str], Route]:
     except ModuleNotFoundError as error:
         raise LookupError(f"This release of Nagaya has no route table for ZenML {version}.") from error
     return {(route.method, route.path): route for route in module.ROUTES}
+
+
+@functools.cache
+def router_of(app: Any) -> Router:
+    """The router of an application, made once per process: routes are the same for every tenant of an engine.
+
+    Args:
+        app: ZenML's application.
+
+    Raises:
+        LookupError: There is no route table for the installed version of ZenML.
+    """
+    return Router(routes_of(app), table_for(installed()))
 
 
 class Router:

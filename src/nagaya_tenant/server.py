@@ -165,6 +165,13 @@ def serve(app: ASGIApp, listener: socket.socket, on_ready: Callable[[], Awaitabl
         raise RuntimeError(f"ZenML did not start: {watch.failure or 'its log has the reason'}") from exit_
 
 
+def info() -> Any:
+    """Returns the JSON value that `GET /api/v1/info` answers: its handler gives the same object of the store."""
+    from zenml.zen_server import utils  # noqa: PLC0415 - only in an engine
+
+    return utils.zen_store().get_store_info().model_dump(mode="json")
+
+
 def close_store() -> None:
     """Closes the last connection to the database: SQLite then folds the write-ahead log in and removes it."""
     from zenml.zen_server import utils  # noqa: PLC0415 - only in an engine

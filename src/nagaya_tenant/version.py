@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ class DatabaseVersionError(RuntimeError):
     """The tenant's database belongs to another ZenML version than the engine."""
 
 
+@functools.cache
 def installed() -> str:
-    """Returns the version of the installed zenml distribution, without importing it."""
+    """Returns the version of the installed zenml distribution, without importing it; forks inherit the answer."""
     return distribution_version("zenml")
 
 

@@ -76,6 +76,9 @@ PROJECT_PATHS = (
 PROJECT = "default"
 PUBLIC_URL = "http://tenant.invalid"
 THREADS_GONE_SECONDS = 10
+# Pydantic keeps the classes that it makes of generic ones only while somebody uses them; ZenML's store makes this one
+# for each page of a list.
+_kept: list[type[Any]] = []
 
 
 class WarmUpError(RuntimeError):
@@ -85,6 +88,7 @@ class WarmUpError(RuntimeError):
 def imports() -> None:
     """Imports what is imported lazily, and builds what ZenML, SQLAlchemy and FastAPI build at first use."""
     from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - only in an engine
+    from zenml.models import Page  # noqa: PLC0415
     from zenml.service_connectors.service_connector_registry import (  # noqa: PLC0415
         service_connector_registry,
     )
@@ -93,6 +97,7 @@ def imports() -> None:
     for module in LAZY_MODULES:
         importlib.import_module(module)
     service_connector_registry.register_builtin_service_connectors()
+    _kept.append(Page[Any])
     hooks.apply_process_wide()
 
 

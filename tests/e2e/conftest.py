@@ -38,6 +38,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def connections(platform: Platform) -> Iterator[None]:
+    """Closes what a test has left open."""
+    yield
+    platform.close_callers()
+
+
 @pytest.fixture
 def admin(platform: Platform) -> str:
     """A token of the administrator."""

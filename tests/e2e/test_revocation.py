@@ -14,11 +14,9 @@ def new_member(platform: Platform, admin: str, role: str = "tenant_developer") -
     name = f"bob-{uuid.uuid4().hex[:8]}"
     email = f"{name}@example.com"
     user = caller.expect("POST", "/users", 201, body={"username": name, "email": email, "password": PASSWORD}).json()
-    caller.expect(
-        "POST", "/organizations/acme/members", 201, body={"principal": user["id"], "role": "organization_member"}
-    )
+    caller.expect("POST", "/organizations/acme/members", 201, body={"user": user["id"]})
     tenant = caller.expect("GET", "/tenants/acme%2Fstaging").json()
-    caller.expect("POST", f"/tenants/{tenant['id']}/members", 201, body={"principal": user["id"], "role": role})
+    caller.expect("POST", f"/tenants/{tenant['id']}/members", 201, body={"user": user["id"], "roles": [role]})
     caller.close()
     return str(user["id"]), email
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.gateway.harness import AUTH, Seen, answer, run, world
 
+SANDBOX = "sandbox allow-downloads; frame-ancestors 'self'"
+
 
 def test_forwarding_headers_are_overwritten_and_private_ones_removed() -> None:
     async def test() -> None:
@@ -108,21 +110,52 @@ def test_tenant_answers_lose_cookies_and_gain_protection() -> None:
             assert names.isdisjoint({"set-cookie", "clear-site-data", "x-hop", "connection", "x-nagaya-internal-thing"})
             assert reply.get("access-control-allow-origin") == "*"
             assert reply.get("x-content-type-options") == "nosniff"
-            assert reply.get("content-security-policy") == "frame-ancestors 'self'"
+            assert reply.get("content-security-policy") == SANDBOX
             assert reply.get("x-request-id") == w.tenant.seen[0].get("x-request-id")
 
     run(test)
 
 
-def test_tenant_answers_keep_their_own_policy_and_the_api_keeps_its_cookies() -> None:
+def test_what_a_tenant_serves_is_never_a_page_of_the_platform() -> None:
+    hostile = (
+        ("Content-Type", "text/html"),
+        ("Content-Security-Policy", "default-src * 'unsafe-inline'"),
+        ("X-Content-Type-Options", "sniff"),
+        ("Connection", "close, content-security-policy, x-content-type-options"),
+        ("Set-Cookie", "a=b"),
+    )
+
+    async def behave(_: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"<script>", 200, *hostile))
+
+    async def test() -> None:
+        async with world() as w:
+            w.tenant.behave = behave
+            for path in ("/x", "/", "/docs/x", "/api/v1/docs", "/x?a=/docs"):
+                reply = await w.ask("GET", f"/t/acme/one{path}", AUTH)
+                policies = [value for name, value in reply.headers if name == "content-security-policy"]
+                assert policies[-1] == SANDBOX, path
+                assert [value for name, value in reply.headers if name == "x-content-type-options"] == ["nosniff"]
+            # The documentation may run the platform's scripts, and none of the tenant's.
+            reply = await w.ask("GET", "/t/acme/one/docs", AUTH, host="127.0.0.1:8440")
+            policies = [value for name, value in reply.headers if name == "content-security-policy"]
+            assert policies[-1].startswith("script-src 127.0.0.1:8440/assets/; object-src 'none'")
+
+    run(test)
+
+
+def test_the_api_keeps_its_policy_and_cookies() -> None:
     async def behave(_: Seen, writer: asyncio.StreamWriter) -> None:
         writer.write(answer(b"{}", 200, ("Content-Security-Policy", "default-src 'self'"), ("Set-Cookie", "a=b")))
 
     async def test() -> None:
         async with world() as w:
-            w.tenant.behave = w.api.behave = behave
-            assert (await w.ask("GET", "/t/acme/one/x", AUTH)).get("content-security-policy") == "default-src 'self'"
-            assert (await w.ask("GET", "/login")).get("set-cookie") == "a=b"
+            w.api.behave = behave
+            reply = await w.ask("GET", "/login")
+            assert (reply.get("content-security-policy"), reply.get("set-cookie")) == ("default-src 'self'", "a=b")
+            # An empty organization is no tenant's address: the path crosses as it is.
+            await w.ask("GET", "/t//one/api/v1/users", AUTH)
+            assert w.api.seen[-1].target == "/t//one/api/v1/users"
 
     run(test)
 

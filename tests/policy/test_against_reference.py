@@ -172,7 +172,7 @@ circumstances = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(documents, callers, actions, resources(), circumstances)
 def test_check_agrees_with_the_reference(
     document: dict[str, Any], who: str, action: str, resource: str, question: dict[str, Any]
@@ -184,7 +184,7 @@ def test_check_agrees_with_the_reference(
     assert policy.check(who, action, parse_resource(resource), **question) == decision
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(documents, callers, actions, resources(), circumstances)
 def test_an_explanation_ends_like_the_check(
     document: dict[str, Any], who: str, action: str, resource: str, question: dict[str, Any]
@@ -198,7 +198,7 @@ def test_an_explanation_ends_like_the_check(
     assert deciding.detail == decision.reason
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(documents, callers, actions, resources(single=False))
 def test_lists_agree_with_single_checks(document: dict[str, Any], who: str, action: str, kind: str) -> None:
     policy = Policy.from_document(document)
@@ -215,7 +215,7 @@ def test_lists_agree_with_single_checks(document: dict[str, Any], who: str, acti
         assert listed.reason.startswith("allowed: " if listed.ids else "denied: ")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(documents, callers)
 def test_effective_permissions_agree_with_checks(document: dict[str, Any], who: str) -> None:
     policy = Policy.from_document(document)

@@ -78,7 +78,7 @@ def test_strangers_are_not_members() -> None:
 def test_a_grant_ends_at_the_second_of_its_expiry_and_ownership_with_it() -> None:
     guest = policy(grant("tenant_developer", expires=NOW))
     assert guest.check("ada", "delete", f"stack/{THING}", owner="ada", now=NOW - 1).reason == "allowed: owner"
-    ended = "denied: not a member (every role of yours here has expired)"
+    ended = "denied: not a member any more (your roles have expired)"
     assert guest.check("ada", "delete", f"stack/{THING}", owner="ada", now=NOW) == (False, ended)
     assert guest.allowed_ids("ada", "read", "stack", now=NOW) == (False, (), ended)
     assert guest.token_allowed("ada", NOW - 10, None, NOW) == (False, ended)

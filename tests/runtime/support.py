@@ -177,10 +177,14 @@ class KeeperProcess:
             time.sleep(0.02)
         states = self.call("list")
         recorded = {state["pid"] for state in states if state["pid"]}
-        assert recorded == self.tenants(), (states, [(pid, alive(pid)) for pid in self.tenants()])
+        assert recorded == self.tenants(), (states, {pid: alive(pid) for pid in recorded | self.tenants()}, self.logs())
         assert all((state["state"] == "awake") == (state["pid"] is not None) for state in states)
         sockets = {Path(state["socket"]) for state in states if state["socket"]}
         assert set((self.config.run_dir / "t").iterdir()) == sockets
+
+    def logs(self) -> str:
+        """Return what the keeper has logged, for the message of a failure."""
+        return (self.config.log_dir / "keeper.log").read_text()[-4000:]
 
     def close(self) -> None:
         """End everything that belongs to this keeper."""

@@ -156,5 +156,8 @@ def test_a_zygote_that_fails_at_the_fork_leaves_one_process_at_most(place: Path,
                 keeper.call("wake", id=tenant)
         else:
             assert "exec" in keeper.call("wake", id=tenant)["timings"]
+            # What a child that was given up has said does not make its successor ready.
+            state = keeper.state(tenant)
+            assert ask(state["socket"]) == str(state["pid"]).encode()
         wait_for(lambda: len(keeper.tenants()) == len([item for item in keeper.call("list") if item["pid"]]))
         keeper.check_invariants()

@@ -52,3 +52,15 @@ def test_links_that_a_tenant_plants_lead_nowhere(tmp_path: Path, planted: str) -
     assert tail(log / "tenant.log", 5, below=tmp_path) == []
     assert not rotate(log / "tenant.log", 5, below=tmp_path)
     assert (secret / "tenant.log").read_text() == "secret\n" * 100
+
+
+def test_of_a_log_of_absurd_size_only_the_end_is_copied(tmp_path: Path) -> None:
+    path = tmp_path / "tenant.log"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"end\n")
+    assert rotate(path, 1024, below=tmp_path)
+    assert (tmp_path / "tenant.log.1").stat().st_size == 2 * 1024
+    assert (tmp_path / "tenant.log.1").read_bytes().endswith(b"end\n")
+    assert path.stat().st_size == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import stat
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.environment import Secrets, build_spawn, process_name
 from nagaya.runtime.local.limiter import WakeLimiter
+from nagaya.runtime.local.processes import descendants_of_user, end_user
 from nagaya.runtime.local.uids import UidAllocator, UidsExhaustedError, private_directory
+from tests.runtime.support import wait_for
 
 
 def a_spec(**values: object) -> dict[str, object]:
@@ -202,3 +206,20 @@ def test_the_spawn_message_carries_secrets_only_in_the_environment() -> None:
     assert message["name"] == process_name(spec.id)
     assert len(message["name"]) == 15
     assert "S" not in repr(secrets).removeprefix("Secrets")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing the user needs root")
+def test_what_a_user_left_behind_is_ended_and_nobody_else() -> None:
+    uid = 3_000_000 + os.getpid()
+    other = subprocess.Popen(["sleep", "300"], user=uid + 10_000_000, group=uid)
+    script = "setsid sleep 300 & setsid sh -c 'sleep 300 & sleep 300' & exec sleep 300"
+    first = subprocess.Popen(["sh", "-c", script], user=uid, group=uid, extra_groups=[])
+    try:
+        wait_for(lambda: len(descendants_of_user(uid)) == 5)
+        end_user(uid)
+        assert descendants_of_user(uid) == set()
+        assert first.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

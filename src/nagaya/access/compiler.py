@@ -86,6 +86,7 @@ class _Facts:
         self._superusers = [key for key, value in self._accounts.items() if value["superuser"]]
         self._organization: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
         self._tenant: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
+        self._ends: dict[uuid.UUID, dict[uuid.UUID, int | None]] = defaultdict(dict)
         self._shares: dict[uuid.UUID, dict[uuid.UUID, dict[str, list[str]]]] = defaultdict(lambda: defaultdict(dict))
         self._sessions: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
         assignments = session.scalars(
@@ -115,23 +116,32 @@ class _Facts:
             project = None if row.project_id is None else str(row.project_id)
             grant = {"role": row.role, "via": "direct", "project": project, "expires": expires}
             self._tenant[row.tenant_id][row.principal_id].append(grant)
-        elif implied := implied_tenant_role(row.role):
+            return
+        ends = self._ends[row.organization_id]
+        known = ends.get(row.principal_id, expires)
+        ends[row.principal_id] = None if known is None or expires is None else max(known, expires)
+        if implied := implied_tenant_role(row.role):
             grant = {"role": implied, "via": f"organization role {row.role}", "project": None, "expires": expires}
             self._organization[row.organization_id][row.principal_id].append(grant)
 
     def principals(self, organization_id: uuid.UUID, tenant_id: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
-        """Returns the principals of a tenant's document: whoever holds a role or a share there, and superusers."""
+        """Returns the principals of a tenant's document: whoever holds a role or a share there, and superusers.
+
+        Nobody is in it without a role in the organization, and nobody stays for longer than that lasts.
+        """
         whole, single = self._organization[organization_id], self._tenant[tenant_id]
-        shares = self._shares[tenant_id]
+        shares, ends = self._shares[tenant_id], self._ends[organization_id]
         found: dict[uuid.UUID, dict[str, Any]] = {}
         for key in dict.fromkeys((*self._superusers, *whole, *single, *shares)):
             account = self._accounts.get(key)
-            if account is None:
+            if account is None or not (account["superuser"] or key in ends):
                 continue
             grants = [*whole.get(key, ()), *single.get(key, ())]
             if account["superuser"]:
                 grants.insert(0, {"role": TENANT_ADMIN, "via": "superuser", "project": None, "expires": None})
             found[key] = {**account, "grants": grants, "shares": dict(shares.get(key, {}))}
+            if not account["superuser"] and (end := ends[key]) is not None:
+                found[key]["expires"] = end
         return found
 
     def revoked(self, principals: Iterable[uuid.UUID]) -> dict[str, int]:

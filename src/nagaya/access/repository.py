@@ -161,17 +161,15 @@ def held(
     return list(session.scalars(statement.order_by(RoleAssignment.created, RoleAssignment.id)))
 
 
-def other_administrators(
-    session: Session, organization_id: uuid.UUID, principal_id: uuid.UUID, now: dt.datetime
-) -> int:
-    """Returns how many active people other than `principal_id` administer an organization."""
+def other_administrators(session: Session, organization_id: uuid.UUID, principal_id: uuid.UUID) -> int:
+    """Returns how many active people other than `principal_id` administer an organization without an end."""
     statement = (
         select(func.count(func.distinct(User.id)))
         .join(RoleAssignment, RoleAssignment.principal_id == User.id)
         .where(
             RoleAssignment.organization_id == organization_id,
             RoleAssignment.role == ORGANIZATION_ADMIN,
-            in_force(now),
+            RoleAssignment.expires.is_(None),
             User.id != principal_id,
             User.is_active.is_(True),
             User.deleted.is_(None),

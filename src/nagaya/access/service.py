@@ -143,7 +143,8 @@ def _apply(place: Place, who: Account, wanted: Collection[Wanted], expires: dt.d
             removed.append(row)
     _require_to_change(place, [(row.role, row.project_id) for row in removed])
     _require_to_change(place, target - kept)
-    if place.tenant is None and (ORGANIZATION_ADMIN, None) not in target:
+    if place.tenant is None and ((ORGANIZATION_ADMIN, None) not in target or expires is not None):
+        # A role that ends is as good as none: nobody would be left to give it again.
         _keep_an_administrator(place, who, removed)
     for row in removed:
         session.delete(row)
@@ -219,9 +220,9 @@ def _require_to_change(place: Place, roles: Iterable[tuple[str, uuid.UUID | None
 
 
 def _keep_an_administrator(place: Place, who: Account, removed: Iterable[RoleAssignment]) -> None:
-    if not any(row.role == ORGANIZATION_ADMIN for row in removed):
+    if not any(row.role == ORGANIZATION_ADMIN and row.expires is None for row in removed):
         return
-    if repository.other_administrators(place.work.session, place.organization.id, who.id, place.now) == 0:
+    if repository.other_administrators(place.work.session, place.organization.id, who.id) == 0:
         raise Conflict(
             f"{who.username} is the last administrator of {place.organization.name}: make somebody else administrator "
             "first."

@@ -58,7 +58,14 @@ def events(
 
 
 def count(
-    db: Session, action: str, outcome: str, since: dt.datetime, *, address: str, target_name: str | None = None
+    db: Session,
+    action: str,
+    outcome: str,
+    since: dt.datetime,
+    *,
+    address: str,
+    target_name: str | None = None,
+    target_id: str | None = None,
 ) -> int:
     """Returns how often something happened lately, for throttling.
 
@@ -69,6 +76,7 @@ def count(
         since: From when to count.
         address: From where.
         target_name: On what; None for anything.
+        target_id: On what, by its id; None for anything.
     """
     statement = (
         select(func.count())
@@ -82,4 +90,6 @@ def count(
     )
     if target_name is not None:
         statement = statement.where(AuditEvent.target_name == target_name)
+    if target_id is not None:
+        statement = statement.where(AuditEvent.target_id == target_id)
     return db.scalar(statement) or 0

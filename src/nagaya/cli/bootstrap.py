@@ -56,14 +56,16 @@ def bootstrap(config: PlatformConfig, *, admin_email: str | None, admin_password
             made = bootstrap_admin(config, admin_email, admin_password)
         except NagayaError as error:
             raise CliError(error.detail, ExitCode.USAGE, error=error.code) from error
-        close_database(config)
+        if config.database_url is None:
+            close_database(config)
     return BootstrapResult(made.setup_url, made.admin_email, administrator_token(config))
 
 
 def close_database(config: PlatformConfig) -> None:
     """Takes everybody else's access to the database's files away, whatever umask they were made under."""
-    for path in config.data_dir.glob("control.db*"):
-        path.chmod(0o600)
+    from nagaya.db.engine import make_private  # noqa: PLC0415  (slow to import)
+
+    make_private(config.data_dir / "control.db")
 
 
 def administrator_token(config: PlatformConfig) -> str | None:

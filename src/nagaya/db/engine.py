@@ -1,6 +1,8 @@
 """Makes the SQLAlchemy engine for SQLite or PostgreSQL and gives sessions their transaction rules."""
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ def make_engine(url: str) -> Engine:
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"), pool_size=20, max_overflow=20, pool_pre_ping=True
         )
+    if parsed.database and parsed.database != ":memory:":
+        make_private(Path(parsed.database))
     engine = create_engine(parsed, pool_size=20, max_overflow=20, connect_args={"timeout": 30, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
@@ -52,6 +56,34 @@ def make_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def make_private(path: Path) -> None:
+    """Makes a SQLite file, and what SQLite keeps beside it, readable by its owner only.
+
+    The users of tenants can traverse the data directory. SQLite gives later side files the mode of the database.
+
+    Args:
+        path: The database; made empty if it does not exist and its directory does.
+
+    Raises:
+        OSError: It is a symbolic link, or cannot be opened.
+    """
+    if not path.parent.is_dir():
+        return  # SQLite's own message says what is missing.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            descriptor = os.open(f"{path}{suffix}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, PermissionError):
+            continue
+        try:
+            status = os.fstat(descriptor)
+            if status.st_mode & 0o077 and os.geteuid() in (0, status.st_uid):
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
 
 
 class Database:

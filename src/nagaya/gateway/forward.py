@@ -16,8 +16,14 @@ _OWN_REQUEST = frozenset({b"host", b"content-length", b"expect", b"forwarded", b
 _PRIVATE_PREFIXES = (b"nagaya-", b"x-nagaya-internal-", b"x-forwarded-")
 # These would act on the whole origin, of which a tenant owns only a path.
 _NOT_FROM_TENANTS = frozenset(
-    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"service-worker-allowed", b"strict-transport-security"}
-)
+    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"service-worker-allowed", b"strict-transport-security",
+     b"x-content-type-options"}
+)  # fmt: skip
+# Added to whatever policy a tenant sends; a browser obeys both. What a tenant serves is no page of this origin: in a
+# sandbox it has an origin of its own, so that no script in it can act for whoever is signed in to the platform.
+_SANDBOX = b"Content-Security-Policy: sandbox allow-downloads; frame-ancestors 'self'"
+# The one page that tenants have runs the platform's own scripts and no others.
+_DOCS = b"Content-Security-Policy: script-src %s/assets/; object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
 
 _NOT_FORWARDED = _HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
@@ -95,12 +101,10 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
 
     Raises `GatewayError` (502) for a status or header that cannot be passed on safely.
     """
-    parts, present = _answer_lines(head, from_tenant=from_tenant)
+    parts = _answer_lines(head, from_tenant=from_tenant)
     if from_tenant:
-        if b"x-content-type-options" not in present:
-            parts.append(b"X-Content-Type-Options: nosniff")
-        if b"content-security-policy" not in present:
-            parts.append(b"Content-Security-Policy: frame-ancestors 'self'")
+        parts.append(b"X-Content-Type-Options: nosniff")
+        parts.append(_DOCS % (request.get(b"host") or b"") if _is_docs(request.target) else _SANDBOX)
     parts.append(b"X-Request-ID: " + request.request_id)
     if head.content_length is not None and head.status != 204:
         parts.append(b"Content-Length: %d" % head.content_length)
@@ -115,10 +119,15 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
     return block + b"\r\n\r\n"
 
 
-def _answer_lines(head: AnswerHead, *, from_tenant: bool) -> tuple[list[bytes], set[bytes]]:
-    """The status line and the upstream's headers that cross, and the lower-case names of those headers."""
+def _is_docs(target: bytes) -> bool:
+    """Whether a tenant's target is its page of documentation."""
+    path = target.partition(b"?")[0]
+    return path.endswith(b"/docs") and path.count(b"/") == 4
+
+
+def _answer_lines(head: AnswerHead, *, from_tenant: bool) -> list[bytes]:
+    """The status line and the upstream's headers that cross."""
     nominated: frozenset[bytes] = frozenset()
-    present = set()
     parts = [b"HTTP/1.1 %d %s" % (head.status, REASONS.get(head.status, b"Unknown"))]
     for lowered, name, value in head.headers:
         if lowered == b"connection":
@@ -127,11 +136,10 @@ def _answer_lines(head: AnswerHead, *, from_tenant: bool) -> tuple[list[bytes], 
             continue
         if from_tenant and lowered in _NOT_FROM_TENANTS:
             continue
-        present.add(lowered)
         parts.append(name + b": " + value)
     if nominated:
         parts = parts[:1] + [line for line in parts[1:] if line.partition(b":")[0].lower() not in nominated]
-    return parts, present
+    return parts
 
 
 def _nominated(connection: bytes | None) -> frozenset[bytes]:

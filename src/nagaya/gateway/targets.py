@@ -57,7 +57,7 @@ def parse_target(raw: bytes) -> Target:
     if not path.startswith(b"/t/"):
         return Target(path, b"", b"", raw)
     parts = path.split(b"/", 4)
-    if len(parts) < 4 or not parts[3]:
+    if len(parts) < 4 or not parts[2] or not parts[3]:
         _refuse_escapes(path)
         return Target(path, b"", b"", raw)
     organization, tenant = parts[2], parts[3]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -13,6 +12,16 @@ if TYPE_CHECKING:
     from nagaya.runtime.config import PlatformConfig
 
 DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantDefaults:
+    """What a tenant gets that nobody decided otherwise for. Times are in seconds, sizes in bytes."""
+
+    idle_seconds: int = 900
+    policy_max_age: int = DAY
+    max_in_flight: int = 64
+    max_body_bytes: int = 104_857_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,10 @@ class ApiSettings:
     login_attempts: int = 10
     """Failed sign-ins per account, and ten times as many per address, in `login_window` before 429."""
     login_window: int = 300
+    log_level: str = "info"
+    anyone_may_create_organizations: bool = False
+    """Whether every user may make an organization, not only superusers."""
+    tenants: TenantDefaults = field(default_factory=TenantDefaults)
 
     @property
     def secure(self) -> bool:
@@ -60,28 +73,21 @@ class ApiSettings:
         return f"{self.public_url}/api/v1"
 
     @classmethod
-    def from_platform(cls, config: PlatformConfig, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_platform(cls, config: PlatformConfig) -> Self:
         """Returns the settings of one host.
 
         Args:
-            config: The platform's configuration.
-            environment: `NAGAYA_SESSION_SECONDS`, `NAGAYA_DEVICE_SECONDS`, `NAGAYA_DEVICE_INTERVAL` and
-                `NAGAYA_KEY_DAYS_LIMIT` override defaults.
+            config: The platform's configuration; its `api` overrides defaults by name.
 
         Raises:
-            ValueError: One of them is not a positive whole number.
+            ValueError: It names a setting that does not exist.
         """
-        overrides: dict[str, int] = {}
-        for name in ("session_seconds", "device_seconds", "device_interval", "key_days_limit"):
-            variable = f"NAGAYA_{name.upper()}"
-            if text := environment.get(variable):
-                if not text.isdecimal() or int(text) < 1:
-                    raise ValueError(f"{variable} must be a positive whole number, not {text!r}.")
-                overrides[name] = int(text)
+        if unknown := sorted(set(config.api) - {field.name for field in dataclasses.fields(cls)}):
+            raise ValueError(f"unknown settings of the api: {', '.join(unknown)}")
         return cls(
             data_dir=config.data_dir,
             public_url=config.public_url.rstrip("/"),
             database_url=config.database_url,
             master_key_file=config.master_key_file,
-            **overrides,
+            **{**config.api, "tenants": TenantDefaults(**config.api.get("tenants", {}))},
         )

@@ -99,7 +99,7 @@ def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: i
         _create(directory / "signing.pem", _new_signing_pem())
         if owner is not None:
             for path in made:
-                os.chown(path, owner, owner)
+                os.chown(path, owner, owner, follow_symlinks=False)
     except CryptoError as error:
         raise KeyFileError(str(error)) from error
     except OSError as error:

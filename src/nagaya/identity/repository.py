@@ -136,6 +136,12 @@ def api_keys(owner_id: uuid.UUID) -> Select[ApiKey]:
     return select(ApiKey).where(owned).order_by(ApiKey.created.desc(), ApiKey.id)
 
 
+def open_devices(db: Db, address: str, now: dt.datetime) -> int:
+    """Returns how many device authorizations from an address wait for an answer."""
+    waiting = (Device.status == "pending", Device.expires > now, Device.address == address)
+    return db.scalar(select(func.count()).select_from(Device).where(*waiting)) or 0
+
+
 def setup_link(db: Db, token_hash: str) -> SetupLink | None:
     """Returns a set-up link by its hash, locked for this transaction."""
     return db.scalars(select(SetupLink).where(SetupLink.token_hash == token_hash).with_for_update()).first()

@@ -198,4 +198,5 @@ def _give_database(settings: ApiSettings, owner: int) -> None:
     for suffix in ("", "-wal", "-shm"):
         path = settings.data_dir / f"control.db{suffix}"
         if path.exists():
-            os.chown(path, owner, owner)
+            # The api may write to this directory: a link that it put here must not be followed with root's rights.
+            os.chown(path, owner, owner, follow_symlinks=False)

@@ -77,6 +77,8 @@ class PlatformConfig:
     log_bytes: int = 10 * 1024 * 1024
     """A log file beyond this size is moved to `<name>.1`."""
     default_engine: str | None = None
+    api: dict[str, Any] = field(default_factory=dict)
+    """Deviations from the api's defaults, by the names of `nagaya.http.settings.ApiSettings`."""
     gateway: dict[str, Any] = field(default_factory=dict)
     """Deviations from the gateway's defaults, by the names of `nagaya.gateway.settings.GatewaySettings`."""
     commands: dict[str, list[str]] = field(default_factory=dict)

@@ -12,9 +12,11 @@ class StateFileError(Exception):
     """A state file exists but cannot be read as the JSON object that it should hold."""
 
 
-def write_json(path: Path, value: Any, *, mode: int = 0o600) -> None:
+def write_json(path: Path, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` by the JSON of `value`: temporary name, sync, rename, sync of the directory.
 
+    Without `durable` nothing is synced: what a kill of this process or of any other leaves is the same, but after a
+    loss of power the file may have its old content or none. That is for what means nothing after a new boot.
     Raises OSError when the disk is full or read-only; the old content is then untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -24,12 +26,14 @@ def write_json(path: Path, value: Any, *, mode: int = 0o600) -> None:
             os.fchmod(stream.fileno(), mode)
             stream.write(json.dumps(value, separators=(",", ":")).encode())
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,7 +1,6 @@
 """Puts the parts of tenants into the state of the api process."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from nagaya.access.compiler import Issuer
 from nagaya.http.state import AppState
@@ -44,23 +43,23 @@ def install(
         issuer=Issuer(state.settings.public_url, state.keys.jwks),
         engines=Engines(default=default_engine),
         anyone_may_create_organizations=anyone_may_create_organizations,
+        defaults=state.settings.tenants,
         lease_seconds=lease_seconds,
     )
     state.extras[EXTRA] = platform
     return Control(state.database, platform, state.now, checkpoint)
 
 
-def create_control(config: PlatformConfig, state: AppState, environment: Mapping[str, str] = os.environ) -> Control:
+def create_control(config: PlatformConfig, state: AppState) -> Control:
     """Returns the background work of one host's api process, whose runtime is the keeper.
 
     Args:
         config: The platform's configuration.
         state: The state of the applications; gets what the endpoints of tenants need.
-        environment: `NAGAYA_ANYONE_MAY_CREATE_ORGANIZATIONS=true` lets every user make organizations.
     """
     return install(
         state,
         LocalRuntime(config.socket("keeper")),
         default_engine=config.default_engine,
-        anyone_may_create_organizations=environment.get("NAGAYA_ANYONE_MAY_CREATE_ORGANIZATIONS", "") == "true",
+        anyone_may_create_organizations=state.settings.anyone_may_create_organizations,
     )

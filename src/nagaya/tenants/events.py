@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from nagaya.access import changes
 from nagaya.access.models import Share
 from nagaya.audit.models import AuditEvent
+from nagaya.db.base import utc_now
 from nagaya.db.engine import Database
 from nagaya.errors import NotFound
 from nagaya.http.transactions import UnitOfWork
@@ -21,6 +22,7 @@ from nagaya.tenants.models import Tenant
 log = structlog.get_logger("nagaya.tenants.events")
 
 OUTCOMES = frozenset({"success", "denied", "failure", "unknown"})
+MOST_PARAMS = 16
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
 
@@ -89,9 +91,9 @@ def _audit_event(
     kind, name = names.get(principal, ("anonymous", ""))
     route, method = _text(facts.get("route"), 200), _text(facts.get("method"), 16)
     noun = _noun(route)
-    params = facts.get("params") if isinstance(facts.get("params"), dict) else {}
-    target = next((str(value) for value in reversed(list((params or {}).values()))), "")
-    outcome = facts.get("outcome")
+    params = _params(facts.get("params"))
+    target = next(reversed(params.values()), "")
+    outcome = _text(facts.get("outcome"), 16)
     return AuditEvent(
         time=_time(event),
         organization_id=tenant.organization_id,
@@ -120,7 +122,7 @@ def _usage_event(tenant: Tenant, event: TenantEvent, facts: dict[str, Any]) -> A
         target_kind=_text(facts.get("feature"), 32),
         target_id=_text(facts.get("resource_id"), 64),
         outcome="success",
-        details={"total": facts.get("total") if isinstance(facts.get("total"), int) else None},
+        details={"total": total if isinstance(total := facts.get("total"), int) and abs(total) < 2**53 else None},
     )
 
 
@@ -167,15 +169,25 @@ def _noun(route: str) -> str:
 
 
 def _time(event: TenantEvent) -> dt.datetime:
-    return dt.datetime.fromtimestamp(event.time, dt.UTC)
+    # A tenant that is ahead of us must not put its events behind those that are still to come.
+    return min(dt.datetime.fromtimestamp(event.time, dt.UTC), utc_now())
 
 
 def _text(value: Any, length: int) -> str:
-    return value.replace("\x00", "")[:length] if isinstance(value, str) else ""
+    """Returns a text as every database stores it: bounded, without NUL and lone surrogates; else nothing."""
+    if not isinstance(value, str):
+        return ""
+    return value[:length].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _params(value: Any) -> dict[str, str]:
+    """Returns the parameters of a route, bounded: whatever a tenant sends must neither fail nor fill the database."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {_text(name, 64): _text(str(each)[:200], 200) for name, each in list(items)[:MOST_PARAMS]}
 
 
 def _status(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and 0 <= value < 1000 else None
 
 
 def _uuid(text: str) -> uuid.UUID | None:

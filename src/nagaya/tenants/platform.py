@@ -10,6 +10,7 @@ from fastapi import Depends
 
 from nagaya.access.compiler import Issuer
 from nagaya.errors import InvalidInput, Unavailable
+from nagaya.http.settings import TenantDefaults
 from nagaya.http.state import State
 from nagaya.runtime.interface import Runtime
 from nagaya.tenants.secrets import TenantSecrets
@@ -68,6 +69,7 @@ class TenantPlatform:
         issuer: Who signs tokens.
         engines: Installed ZenML versions.
         anyone_may_create_organizations: Whether every user may make an organization, not only superusers.
+        defaults: What a tenant gets that nobody decided otherwise for.
         owner: Name of this process in leases.
         lease_seconds: After so long another process may take over work that this one does not renew.
     """
@@ -78,6 +80,7 @@ class TenantPlatform:
     issuer: Issuer
     engines: Engines = field(default_factory=Engines)
     anyone_may_create_organizations: bool = False
+    defaults: TenantDefaults = field(default_factory=TenantDefaults)
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(6)}")
     lease_seconds: float = 6.0
 

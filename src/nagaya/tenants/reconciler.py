@@ -175,7 +175,7 @@ class Reconciler:
             overdue = tenant.purge_after is not None and tenant.purge_after <= self._now()
             return Task(
                 state=state,
-                spec=specification(tenant, organization, self._platform.addresses),
+                spec=specification(tenant, organization, self._platform.addresses, self._platform.defaults),
                 applied_generation=tenant.applied_generation,
                 purge=state is State.DELETED and overdue,
                 lease_owner=tenant.lease_owner,

@@ -46,7 +46,9 @@ class TenantCreate(Input):
     version: Text | None = Field(default=None, description="ZenML version; the default engine's if left out.")
     protected: bool = Field(default=True, description="Refuse to delete it until this is turned off.")
     hibernate: bool = Field(default=True, description="Let it sleep when nobody uses it.")
-    idle_seconds: IdleSeconds = Field(default=900, description="How long nobody must have used it, in seconds.")
+    idle_seconds: IdleSeconds | None = Field(
+        default=None, description="How long nobody must have used it, in seconds; the platform's default if left out."
+    )
 
 
 class TenantUpdate(Input):

@@ -83,6 +83,7 @@ class Tenants:
             # The process that takes the request does the work: nobody else has to be asked first.
             lease_owner=self.platform.owner,
             lease_until=self.now + dt.timedelta(seconds=self.platform.lease_seconds),
+            idle_seconds=body.idle_seconds or self.platform.defaults.idle_seconds,
             **body.model_dump(
                 include={
                     "description",
@@ -91,7 +92,6 @@ class Tenants:
                     "labels",
                     "protected",
                     "hibernate",
-                    "idle_seconds",
                 }
             ),
             **self.platform.secrets.generate(tenant_id),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from nagaya.http.settings import TenantDefaults
 from nagaya.organizations.models import Organization
 from nagaya.runtime.interface import Desired, TenantSpec
 from nagaya.tenants.models import Tenant
@@ -40,13 +41,16 @@ class Addresses:
         return f"{self.public_url}/o/{organization}"
 
 
-def specification(tenant: Tenant, organization: Organization, addresses: Addresses) -> TenantSpec:
+def specification(
+    tenant: Tenant, organization: Organization, addresses: Addresses, defaults: TenantDefaults
+) -> TenantSpec:
     """Returns what the runtime has to know to run a tenant; secrets stay sealed in it.
 
     Args:
         tenant: The tenant.
         organization: Its organization.
         addresses: Where things are reached.
+        defaults: The platform's limits.
     """
     return TenantSpec(
         id=str(tenant.id),
@@ -63,6 +67,9 @@ def specification(tenant: Tenant, organization: Organization, addresses: Address
         dashboard_url=addresses.dashboard_url(organization.name),
         hibernate=tenant.hibernate,
         idle_seconds=tenant.idle_seconds,
+        policy_max_age=defaults.policy_max_age,
+        max_in_flight=defaults.max_in_flight,
+        max_body_bytes=defaults.max_body_bytes,
         project={"id": str(tenant.project_id), "name": "default"},
         system_user_id=str(tenant.system_user_id),
         secrets={name: getattr(tenant, column) for name, column in COLUMNS.items()},

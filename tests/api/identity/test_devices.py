@@ -173,3 +173,25 @@ def test_removing_a_device_ends_its_sessions(settled: Settled) -> None:
     assert world.made("GET", "/devices", settled.admin)[0]["id"] == device["id"]
     world.made("DELETE", f"/devices/{device['id']}", settled.admin)
     assert world.call("GET", "/users/me", headers=auth).status_code == 401
+
+
+def test_one_address_cannot_fill_the_database_with_requests(world: World) -> None:
+    def begin(address: str = "192.0.2.9") -> int:
+        headers = {"X-Forwarded-For": address}
+        status: int = world.call(
+            "POST", "/auth/device_authorization", data={"client_id": CLIENT}, headers=headers
+        ).status_code
+        return status
+
+    assert {begin() for _ in range(100)} == {200}
+    assert begin() == 429
+    assert begin("192.0.2.10") == 200
+    world.clock.forward(601)
+    assert begin() == 200
+
+
+def test_wrong_client_secrets_are_recorded_up_to_a_bound(world: World) -> None:
+    body = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": "x"}
+    answers = {world.call("POST", "/auth/login", data=body).status_code for _ in range(55)}
+    assert answers == {401}
+    assert len(world.events("server.login")) == 50

@@ -80,6 +80,20 @@ def test_failures_are_bounded_per_account_and_address_for_a_while(world: World) 
     assert log_in(world, "ada")[0] == 200
 
 
+def test_other_spellings_of_a_name_give_no_further_guesses(world: World) -> None:
+    world.user("ada")
+    names = (
+        "ada",
+        "ada@example.com",
+        "ADA@example.com",
+        "Ada@example.com",
+        "aDa@example.com",
+        "ada@EXAMPLE.com",
+        "ada",
+    )
+    assert [log_in(world, name, "wrong")[0] for name in names] == [401] * 5 + [429] * 2
+
+
 def test_one_address_cannot_try_many_accounts(world: World) -> None:
     assert {log_in(world, f"user{number}")[0] for number in range(50)} == {401}
     assert log_in(world, "another")[0] == 429

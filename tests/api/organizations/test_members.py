@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from nagaya.access.compiler import Issuer, compile_policies
+from nagaya.access.models import Share
 from nagaya.db.base import utc_now
+from nagaya_policy import Policy
 from tests.api.tenants.installation import Actor, Installation, installation, ready
 
 
@@ -108,6 +111,60 @@ def test_the_last_administrator_stays(api: Installation, root: Actor, org: str) 
     second = person(api, org, "organization_admin")
     assert second.http.patch(f"{path}/{root.id}", json={"roles": ["organization_member"]}).status_code == 200
     assert second.http.delete(f"{path}/{second.id}").status_code == 409
+
+
+def test_the_last_administrator_cannot_become_one_for_a_time(api: Installation, root: Actor, org: str) -> None:
+    path = f"/organizations/{org}/members"
+    ends = (utc_now() + dt.timedelta(hours=1)).isoformat()
+    body = {"roles": ["organization_admin"], "expires": ends}
+    assert root.http.patch(f"{path}/{root.id}", json=body).status_code == 409
+    second = api.user(f"x{uuid.uuid4().hex[:8]}")
+    assert root.http.post(path, json={"user": second.username, **body}).status_code == 201
+    # Somebody whose role ends does not count as another administrator either.
+    assert root.http.delete(f"{path}/{root.id}").status_code == 409
+    assert second.http.delete(f"{path}/{second.id}").status_code == 204
+
+
+def test_a_membership_that_ends_also_ends_in_the_tenants(api: Installation, root: Actor, org: str) -> None:
+    who, other = api.user(f"x{uuid.uuid4().hex[:8]}"), person(api, org, "organization_member")
+    now = utc_now()
+    ends = now + dt.timedelta(hours=1)
+    added = {"user": who.username, "expires": ends.isoformat()}
+    assert root.http.post(f"/organizations/{org}/members", json=added).status_code == 201
+    tenant = root.http.get(f"/tenants/{org}/one").json()["id"]
+    for each in (who, other):
+        body = {"user": each.username, "roles": ["tenant_admin"]}
+        assert root.http.post(f"/tenants/{tenant}/members", json=body).status_code == 201
+    resource = f"secret/{uuid.uuid4()}"
+    with api.database.write() as session:
+        session.add(
+            Share(
+                tenant_id=uuid.UUID(tenant),
+                principal_id=who.id,
+                resource=resource,
+                actions=["read"],
+                created_by=root.id,
+            )
+        )
+        session.commit()
+
+    def policy(at: dt.datetime) -> Policy:
+        issuer = Issuer("http://127.0.0.1:8440", lambda: {"keys": []})
+        with api.database.read() as session:
+            return Policy.from_document(compile_policies(session, [uuid.UUID(tenant)], issuer, at)[uuid.UUID(tenant)])
+
+    compiled = policy(now)
+    before, after = ends.timestamp() - 1, ends.timestamp() + 1
+    assert compiled.check(str(who.id), "read", resource, now=before).allowed
+    # Time alone ends it, in a policy that was compiled while the membership lasted, shares and all.
+    for action in ("read", "update"):
+        assert not compiled.check(str(who.id), action, resource, now=after).allowed
+    assert not compiled.token_allowed(str(who.id), before, None, after).allowed
+    assert not compiled.administers(str(who.id), after).allowed
+    assert compiled.check(str(other.id), "update", resource, now=after).allowed
+    later = policy(ends + dt.timedelta(hours=1))
+    assert str(who.id) not in later.principals
+    assert str(other.id) in later.principals
 
 
 def test_everybody_may_leave(api: Installation, root: Actor, org: str) -> None:

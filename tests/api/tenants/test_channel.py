@@ -1,5 +1,6 @@
 """The channel: who may use it, policy and its changes in milliseconds, events exactly once, shares."""
 
+import datetime as dt
 import json
 import threading
 import time
@@ -185,6 +186,33 @@ def test_events_are_taken_in_once(api: Installation, tenant: str, root: Actor) -
     assert rows[0].target_id == "abc"
     for bad in ({"events": [{"seq": 0, "time": 1, "kind": "x"}]}, {"events": "x"}, {}, [], {"events": [{}]}):
         assert client.post("/events", json=bad).status_code == 422
+
+
+def test_events_that_a_hostile_tenant_makes_up_neither_fail_nor_fill_the_database(
+    api: Installation, root: Actor
+) -> None:
+    body = {"organization": "acme", "name": f"h{uuid.uuid4().hex[:8]}"}
+    tenant = ready(root, root.http.post("/tenants", json=body).json()["id"])["id"]
+    client = api.channel(tenant)
+    base = '"time": 3999999999, "kind": "audit.outcome", "route": "/api/v1/stacks"'
+    hostile = [
+        '"principal": "\\ud800", "method": "\\ud800", "params": {"\\ud800": "\\ud800", "n": NaN}',
+        '"route": "\\ud800", "request_id": "\\ud800"',
+        '"outcome": ["success"], "status": 1e400, "method": {}',
+        '"params": {"a": ' + "[" * 100 + "]" * 100 + "}",
+        '"params": {"a": "' + "x" * 1_000_000 + '"}, "status": ' + "9" * 4000,
+    ]
+    for seq, more in enumerate(hostile, 1):
+        content = f'{{"events": [{{"seq": {seq}, {base}, {more}}}]}}'
+        answer = client.post("/events", content=content, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()) == (200, {"acknowledged": seq}), more[:80]
+    with api.database.read() as db:
+        condition = (AuditEvent.tenant_id == uuid.UUID(tenant), AuditEvent.action.not_like("tenant.%"))
+        rows = db.scalars(select(AuditEvent).where(*condition)).all()
+    assert len(rows) == len(hostile)
+    for row in rows:
+        assert len(json.dumps(row.details, allow_nan=False)) < 1000
+        assert row.time < dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
 
 
 def member(api: Installation, tenant: str | None, role: str | None = None) -> Actor:

@@ -250,6 +250,9 @@ def test_links_of_all_projects_need_rights_in_all(tenant: World, seeded: Seed) -
         assert tenant.request("GET", f"/api/v1/{path}", token, query=query).status == 200
         widened = {**query, "logical_operator": "or"}
         assert tenant.request("GET", f"/api/v1/{path}", token, query=widened).status == 403
+        # The application takes the last of several values, an empty one too.
+        twice = f"model_version_id={seeded.ids['model_version_id']}&model_version_id="
+        assert tenant.request("GET", f"/api/v1/{path}", token, query=twice).status == 403
         assert tenant.request("DELETE", f"/api/v1/projects/{made['id']}", seeded.token).status == 200
 
 

@@ -30,7 +30,7 @@ def watch_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 def main() -> None:
     """Prepares the process and becomes the module."""
-    if os.environ.get("COVERAGE_PROCESS_START"):
+    if os.environ.get("COVERAGE_PROCESS_CONFIG"):
         importlib.import_module("coverage").process_startup()
     sys.addaudithook(watch_network)
     if version := os.environ.pop("PRETEND_ENGINE", ""):

@@ -114,7 +114,10 @@ async def _client_credentials(
     )
 
 
-@router.post("/device_authorization", responses={400: {"model": OAuthError, "description": "RFC 6749 error."}})
+@router.post(
+    "/device_authorization",
+    responses=responses(TooManyRequests) | {400: {"model": OAuthError, "description": "RFC 6749 error."}},
+)
 def authorize_device(
     request: Request,
     response: Response,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from nagaya.access.machines import require_key
 from nagaya.access.policy import OrganizationAccess, organization_dependency
 from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging
@@ -84,8 +85,12 @@ def list_api_keys(account_id: uuid.UUID, work: Work, page: Paging, access: Reade
 def create_api_key(
     account_id: uuid.UUID, body: ApiKeyCreate, response: Response, work: Work, state: State, access: Creator
 ) -> ApiKeyCreated:
-    """Creates a key; the answer is the only one that holds its value."""
+    """Creates a key; the answer is the only one that holds its value.
+
+    Whoever creates it must be allowed to give every role that the account holds.
+    """
     account = service_accounts.get(work, access.id, account_id)
+    require_key(work.session, access.standing, account)
     new = api_keys.create(
         work, state, account, name=body.name, description=body.description, expires=expiry(body, state.now())
     )
@@ -105,6 +110,8 @@ def update_api_key(
     """Renames, describes, activates or deactivates a key."""
     account = service_accounts.get(work, access.id, account_id)
     changes = body.model_dump(exclude_unset=True, exclude_none=True)
+    if changes.get("is_active"):
+        require_key(work.session, access.standing, account)
     return api_keys.update(work, state, account, api_keys.get(work, account, key_id), changes)
 
 
@@ -122,6 +129,7 @@ def rotate_api_key(
 ) -> ApiKeyCreated:
     """Replaces a key by a new one; the old value works on for the period that is asked for."""
     account = service_accounts.get(work, access.id, account_id)
+    require_key(work.session, access.standing, account)
     key = api_keys.get(work, account, key_id)
     return created(response, api_keys.rotate(work, state, account, key, retain_minutes=body.retain_period_minutes))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nagaya import audit
 from nagaya.access.changes import principal_changed
-from nagaya.errors import Conflict, NotFound
+from nagaya.errors import Conflict, NotFound, TooManyRequests
 from nagaya.http.state import AppState
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity import repository
@@ -23,6 +23,8 @@ SLOW_DOWN_SECONDS = 5
 """What RFC 8628 section 3.5 adds to the interval with each `slow_down`."""
 CLOCK_TOLERANCE = 0.5
 """A client that sleeps exactly the interval must not be told to slow down for a timer's rounding."""
+OPEN_PER_ADDRESS = 100
+"""Requests that one address may have open at one time: anybody may begin one, and each is a row."""
 _AGENT_PART = re.compile(r"(\S+?)/(\S+)")
 
 
@@ -75,7 +77,13 @@ def start(work: UnitOfWork, state: AppState, client_id: uuid.UUID, place: sessio
         state: The application's state.
         client_id: What the client calls itself; its codes work for this id only.
         place: Address and user agent; the stock client's agent names host, system and versions.
+
+    Raises:
+        TooManyRequests: Too many requests from this address wait for an answer.
     """
+    if repository.open_devices(work.session, place.address, state.now()) >= OPEN_PER_ADDRESS:
+        seconds = state.settings.device_code_seconds
+        raise TooManyRequests("Too many sign-ins wait for an answer; try again later.", retry_after=seconds)
     device_code = secrets.token_urlsafe(32)
     letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(USER_CODE_LENGTH))
     agent = {key.lower(): value for key, value in _AGENT_PART.findall(place.user_agent)}

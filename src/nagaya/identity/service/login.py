@@ -88,17 +88,19 @@ def candidate_of(state: AppState, login: str, address: str) -> Candidate:
         TooManyRequests: Too many failures lately.
     """
     with state.database.read() as db:
-        _throttle(state, db, login, address)
         user = repository.user_by_login(db, login)
         if user is None or not user.is_active:
+            _throttle(state, db, address, target_name=login)
             return Candidate(None, None)
+        # By id: one account goes by several names, and by each of them in any case.
+        _throttle(state, db, address, target_id=str(user.id))
         return Candidate(user.id, user.password_hash)
 
 
-def _throttle(state: AppState, db: Db, login: str, address: str) -> None:
+def _throttle(state: AppState, db: Db, address: str, **target: str) -> None:
     settings = state.settings
     since = state.now() - dt.timedelta(seconds=settings.login_window)
-    here = audit_repository.count(db, ACTION, "denied", since, address=address, target_name=login)
+    here = audit_repository.count(db, ACTION, "denied", since, address=address, **target)
     total = audit_repository.count(db, ACTION, "denied", since, address=address)
     if here >= settings.login_attempts or total >= settings.login_attempts * ADDRESS_FACTOR:
         raise TooManyRequests(

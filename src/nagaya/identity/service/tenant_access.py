@@ -1,5 +1,6 @@
 """Tokens for and about tenants: of servers, for one tenant, and the answer to "who is this, and may they enter"."""
 
+import datetime as dt
 import uuid
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from sqlalchemy.orm import Session as Db
 
 from nagaya import audit
 from nagaya.access.reach import tenants_of
+from nagaya.audit import repository as audit_repository
 from nagaya.errors import Forbidden, NotAuthenticated, NotFound
 from nagaya.http.state import AppState
 from nagaya.http.transactions import UnitOfWork
@@ -16,6 +18,9 @@ from nagaya.identity.tokens import SERVER_AUDIENCE
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.secrets import TenantSecrets
+
+RECORDED_FAILURES = 50
+"""Of wrong client secrets from one address within a while; further ones would only fill the record."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,11 @@ def server_token(work: UnitOfWork, state: AppState, client_id: str, client_secre
     except ValueError:
         tenant = None
     if tenant is None or not TenantSecrets(state.keys.master).matches(tenant, "client", client_secret):
-        target = audit.Target("tenant", client_id[:64] if client_id.isprintable() else "")
-        audit.record(work, "server.login", target, outcome="denied", reason="wrong client id or secret")
+        since = state.now() - dt.timedelta(seconds=state.settings.login_window)
+        lately = audit_repository.count(work.session, "server.login", "denied", since, address=work.origin.address)
+        if lately < RECORDED_FAILURES:
+            target = audit.Target("tenant", client_id[:64] if client_id.isprintable() else "")
+            audit.record(work, "server.login", target, outcome="denied", reason="wrong client id or secret")
         return None
     work.origin.actor_kind, work.origin.actor_id, work.origin.actor_name = "server", tenant.id, tenant.name
     target = audit.Target("tenant", tenant.id, tenant.name)

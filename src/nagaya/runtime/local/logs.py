@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 TAIL_BYTES = 256 * 1024
+KEPT = 2
+"""How many times the limit may be copied when a log is rotated."""
 
 
 def _open_regular(name: str, flags: int, *, directory: int) -> int:
@@ -43,6 +45,7 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
 
     Writers keep their descriptors (all append), so nobody has to reopen; lines written between the copy and the
     truncation are lost. `below` is the innermost directory that only we can change. An absent log is no error.
+    Of a log that outgrew the limit many times over only the end is kept: a tenant could make a file of any size.
     """
     try:
         directory = _open_directory(path.parent, below)
@@ -57,7 +60,7 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
             status = os.fstat(source)
             if status.st_size <= limit:
                 return False
-            _copy(source, f"{path.name}.1", directory=directory, owner=status)
+            _copy(source, f"{path.name}.1", max(0, status.st_size - KEPT * limit), directory=directory, owner=status)
             os.ftruncate(source, 0)
             return True
         finally:
@@ -66,7 +69,7 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
         os.close(directory)
 
 
-def _copy(source: int, name: str, *, directory: int, owner: os.stat_result) -> None:
+def _copy(source: int, name: str, offset: int, *, directory: int, owner: os.stat_result) -> None:
     temporary = f".{name}.tmp"
     with suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=directory)
@@ -76,8 +79,10 @@ def _copy(source: int, name: str, *, directory: int, owner: os.stat_result) -> N
     try:
         if os.geteuid() == 0:
             os.fchown(target, owner.st_uid, owner.st_gid)
-        offset = 0
-        while sent := os.sendfile(target, source, offset, 1 << 20):
+        # Up to the size that it had: its writer may be faster than we are.
+        while (left := owner.st_size - offset) > 0 and (
+            sent := os.sendfile(target, source, offset, min(left, 1 << 20))
+        ):
             offset += sent
     finally:
         os.close(target)
@@ -99,5 +104,5 @@ def tail(path: Path, lines: int, *, below: Path) -> list[str]:
     with os.fdopen(descriptor, "rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - TAIL_BYTES))
-        text = stream.read().decode(errors="replace").splitlines()
+        text = stream.read(TAIL_BYTES).decode(errors="replace").splitlines()
     return text[-lines:] if lines > 0 else []

@@ -272,6 +272,37 @@ def kill_and_wait(pids: set[int], grace: float = 0.0) -> None:
             os.close(descriptor)
 
 
+def user_of(pid: int) -> int | None:
+    """Return the real user id of a process, or None when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    line = next(line for line in status.splitlines() if line.startswith("Uid:"))
+    return int(line.split()[1])
+
+
+def descendants_of_user(uid: int) -> set[int]:
+    """Return the living descendants of this process that run as `uid`: what a tenant left behind comes to us."""
+    parents = {pid: parent(pid) for pid in all_pids()}
+    found = set()
+    for pid, above in parents.items():
+        ancestor = above
+        while ancestor is not None and ancestor != os.getpid():
+            ancestor = parents.get(ancestor)
+        if ancestor is not None and user_of(pid) == uid and start_time(pid) is not None:
+            found.add(pid)
+    return found
+
+
+def end_user(uid: int, rounds: int = 20) -> None:
+    """Kill (blocking) all descendants of this process that run as `uid`, also those that are forked meanwhile."""
+    for _ in range(rounds):
+        if not (pids := descendants_of_user(uid)):
+            return
+        kill_and_wait(pids)
+
+
 def describe_exit(code: int | None) -> str:
     """Say how a process ended, from its exit code (negative: signal number)."""
     if code is None:

@@ -7,13 +7,15 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nagaya.engines import catalog
 from nagaya.runtime.config import PlatformConfig
-from nagaya.runtime.local.adoption import stray_tenants
+from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, kill_and_wait
 from nagaya.runtime.local.zygote_link import ZygoteLink, ZygoteLostError
 from nagaya.runtime.local.zygotes import ZygotePool
@@ -64,20 +66,15 @@ class Spawner:
 
         Raises SpawnError when the engine is missing or the process ended at once.
         """
-        read, write = os.pipe2(os.O_CLOEXEC)
         policy_fd = os.open(policy, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fds = (listener.fileno(), policy_fd, write)
-            child = await self._fork(engine, message, fds, read)
-            return child if child is not None else self._plain(engine, message, fds, read)
-        except BaseException:
-            os.close(read)
-            raise
+            fds = (listener.fileno(), policy_fd)
+            child = await self._fork(engine, message, fds)
+            return child if child is not None else self._plain(engine, message, fds)
         finally:
             os.close(policy_fd)
-            os.close(write)
 
-    async def _fork(self, engine: str, message: dict[str, Any], fds: tuple[int, ...], ready: int) -> Child | None:
+    async def _fork(self, engine: str, message: dict[str, Any], fds: tuple[int, int]) -> Child | None:
         """Let the zygote fork; None when there is no usable zygote."""
         for attempt in range(ZYGOTE_TRIES):
             began = time.monotonic()
@@ -86,19 +83,27 @@ class Spawner:
                 raise SpawnError(f"the engine {engine} is not installed; run `nagaya engine install {engine}`")
             link = await zygote.ready()
             if attempt:
-                # The zygote may have forked before it was lost: nobody would know that process.
-                kill_and_wait(stray_tenants(self._config.run_dir, name=message["name"]))
+                self._end_forks(message["name"])
             if link is None:
                 return None
             waited = time.monotonic()
             try:
-                process = await self._request(link, message, fds)
+                with _ready_pipe() as (ready, write):
+                    process = await self._request(link, message, (*fds, write))
             except ZygoteLostError:
                 continue
             timings = {"zygote": _milliseconds(began, waited), "fork": _milliseconds(waited, time.monotonic())}
             return Child(process, "zygote", ready, timings)
-        kill_and_wait(stray_tenants(self._config.run_dir, name=message["name"]))
+        self._end_forks(message["name"])
         return None
+
+    def _end_forks(self, name: str) -> None:
+        """End what a zygote forked before it was lost: nobody would know that process.
+
+        Those that have not named themselves yet are looked for first, so that none slips through between the two.
+        """
+        run_dir = self._config.run_dir
+        kill_and_wait(stray_zygotes(run_dir, known=self._pool.pids()) | stray_tenants(run_dir, name=name))
 
     async def _request(self, link: ZygoteLink, message: dict[str, Any], fds: tuple[int, ...]) -> Watched:
         answer = await link.request(message, fds, limit=self._config.start_timeout)
@@ -110,28 +115,43 @@ class Spawner:
             raise SpawnError("the process ended at once")
         return process
 
-    def _plain(self, engine: str, message: dict[str, Any], fds: tuple[int, ...], ready: int) -> Child:
+    def _plain(self, engine: str, message: dict[str, Any], fds: tuple[int, int]) -> Child:
         found = catalog.find(self._config.engines_dir, engine)
         if found is None:
             raise SpawnError(f"the engine {engine} is not installed; run `nagaya engine install {engine}`")
         began = time.monotonic()
-        environment = self._pool.environment() | {
-            "NAGAYA_SPAWN": json.dumps(message),
-            "NAGAYA_FDS": ",".join(map(str, fds)),
-        }
         mark = socket_name(fds[0])
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            process = self._reaper.start(
-                [str(found.python), "-m", "nagaya_tenant.plain", mark],
-                environment=environment,
-                output=log,
-                pass_fds=fds,
-                cwd=Path("/"),
-            )
+            with _ready_pipe() as (ready, write):
+                passed = (*fds, write)
+                environment = {"NAGAYA_SPAWN": json.dumps(message), "NAGAYA_FDS": ",".join(map(str, passed))}
+                process = self._reaper.start(
+                    [str(found.python), "-m", "nagaya_tenant.plain", mark],
+                    environment=self._pool.environment() | environment,
+                    output=log,
+                    pass_fds=passed,
+                    cwd=Path("/"),
+                )
         finally:
             os.close(log)
         return Child(process, "plain", ready, {"exec": _milliseconds(began, time.monotonic())})
+
+
+@contextmanager
+def _ready_pipe() -> Iterator[tuple[int, int]]:
+    """Make the pipe of one try; its write end is closed at the end, its read end only when the try failed.
+
+    One pipe for several tries would let the line of a child that was given up count as its successor's.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    try:
+        yield read, write
+    except BaseException:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
 
 
 def socket_name(descriptor: int) -> str:

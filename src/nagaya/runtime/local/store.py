@@ -62,9 +62,9 @@ class TenantRecord:
             return read_json(self.directory / "state.json") or {}
         return {}
 
-    def write_state(self, state: dict[str, Any]) -> None:
-        """Record the state of the process."""
-        write_json(self.directory / "state.json", state)
+    def write_state(self, state: dict[str, Any], *, durable: bool) -> None:
+        """Record the state of the process; `durable` when it must outlast a loss of power."""
+        write_json(self.directory / "state.json", state, durable=durable)
 
     def read_info(self) -> dict[str, Any] | None:
         """Return the cached body of `/api/v1/info`."""
@@ -73,8 +73,8 @@ class TenantRecord:
         return None
 
     def write_info(self, info: dict[str, Any]) -> None:
-        """Cache the body of `/api/v1/info`."""
-        write_json(self.directory / "info.json", info)
+        """Cache the body of `/api/v1/info`; the next start tells it again."""
+        write_json(self.directory / "info.json", info, durable=False)
 
     def mark_purge(self) -> None:
         """Record that this tenant is being removed, so that the removal survives a crash."""

@@ -16,17 +16,19 @@ from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local import logs
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.host import Host
-from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit
+from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
 from nagaya.runtime.local.spawn import Child, SpawnError
 from nagaya.runtime.local.store import TenantRecord
 
 logger = logging.getLogger(__name__)
 
 REASON_LINES = 5
+LIVING = frozenset({"starting", "awake", "stopping", "asleep"})
+"""States of a tenant that runs, or runs as soon as somebody needs it."""
 
 
 class Tenant:
-    """A tenant as the keeper sees it. Every change of state is on disk before anybody hears of it."""
+    """A tenant as the keeper sees it. Every change of state is recorded before anybody hears of it."""
 
     def __init__(self, record: TenantRecord, host: Host) -> None:
         self.record, self.host, self.id = record, host, record.id
@@ -106,7 +108,9 @@ class Tenant:
                 "socket_generation": self.generation,
                 "restarts": self.restarts,
                 "timings": self.timings,
-            }
+            },
+            # Processes end with a loss of power, so their record need not outlast it; a refusal to start should.
+            durable=self.state not in LIVING,
         )
 
     # The socket -----------------------------------------------------------------------------------------------
@@ -320,8 +324,15 @@ class Tenant:
             await asyncio.wait([self._waking])
         async with self._lock:
             await self._stop_process()
+            await self._end_leftovers()
             if self.state != "failed" or self.desired != "running":
                 self._rest()
+
+    async def _end_leftovers(self) -> None:
+        """End what a tenant's process started and left behind, when the tenant is not to run any more."""
+        uid = self.host.uids.assigned(self.id)
+        if uid is not None and self.desired != "running":
+            await asyncio.to_thread(end_user, uid)
 
     async def sleep_if_idle(self, idle_for: float) -> bool:
         """Stop the process unless it was used within the last `idle_for` seconds; True when it sleeps."""

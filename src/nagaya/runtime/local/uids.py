@@ -41,6 +41,10 @@ class UidAllocator:
         self._write(uid + 1, self._assigned | {tenant: uid})
         return uid
 
+    def assigned(self, tenant: str) -> int | None:
+        """Return the user id that a tenant has, or None."""
+        return None if self._span is None else self._assigned.get(tenant)
+
     def release(self, tenant: str) -> None:
         """Forget a removed tenant; its number stays used."""
         if tenant in self._assigned:
