@@ -66,7 +66,7 @@ def end_leftovers() -> bool:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-        reap()
+    reap()
     return bool(left)
 
 

@@ -10,6 +10,7 @@ from tests.api.world import Settled
 
 PUBLIC = frozenset({"log_in", "authorize_device", "server_info", "health", "ready", "jwks"})
 """Operations that need no credentials, each for a reason that its own tests tell."""
+_descriptions: list[dict[str, Any]] = []
 SAFE = frozenset({"get", "head"})
 
 
@@ -54,9 +55,11 @@ class Operation:
 
 
 def operations(app: Any) -> list[Operation]:
-    """All operations of the API, from its own description."""
+    """All operations of the API, from its own description, which is the same for every application that tests make."""
+    if not _descriptions:
+        _descriptions.append(app.openapi())
     found = []
-    for path, methods in app.openapi()["paths"].items():
+    for path, methods in _descriptions[0]["paths"].items():
         for method, description in methods.items():
             security = tuple(sorted(name for each in description.get("security", []) for name in each))
             found.append(Operation(description["operationId"], method, path, security, description))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from anyio.from_thread import start_blocking_portal
 from argon2 import PasswordHasher
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
@@ -78,11 +80,15 @@ class World:
         self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL, **given), now=self.clock)
         self.control = install(self.state, InstantRuntime(), default_engine="0.98.0")
         self.app = create_app(self.state)
+        self._stack = ExitStack()
+        self._portal = self._stack.enter_context(start_blocking_portal())
         self.client = self.browser()
 
     def browser(self) -> TestClient:
-        """A client with a cookie jar of its own."""
-        return TestClient(self.app, base_url=PUBLIC_URL, raise_server_exceptions=False, follow_redirects=False)
+        """A client with a cookie jar of its own; all share one event loop, as in the real process."""
+        client = TestClient(self.app, base_url=PUBLIC_URL, raise_server_exceptions=False, follow_redirects=False)
+        client.portal = self._portal
+        return client
 
     def user(
         self,
@@ -138,6 +144,7 @@ class World:
             return list(db.scalars(select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.sequence)))
 
     def close(self) -> None:
+        self._stack.close()
         self.state.database.close()
 
 

@@ -15,7 +15,8 @@ _PAGE = """<!doctype html>
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{title} · Nagaya</title>
 <link rel="stylesheet" href="/assets/nagaya.css"><link rel="icon" href="/assets/icon.svg" type="image/svg+xml"></head>
-<body><header class="bar"><a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="28" height="28"> Nagaya</a></header>
+<body><header class="bar"><a class="brand" href="/">
+<img src="/assets/icon.svg" alt="" width="28" height="28"> Nagaya</a></header>
 <main class="narrow"><div class="card"><p class="soft small">Error {status}</p><h1>{title}</h1><p>{sentence}</p>
 <div class="actions"><a class="button" href="/">Go to the start page</a></div>
 <p class="soft small">Request <code>{request_id}</code></p></div></main></body>

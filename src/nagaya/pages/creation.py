@@ -1,7 +1,7 @@
 """Pages on which organizations and tenants are made."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
@@ -39,7 +39,7 @@ class Entered:
     values: dict[str, str] = field(default_factory=dict)
     error: NagayaError | None = None
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> dict[str, Any]:
         """Returns what the template needs of it, the status of the answer included."""
         if self.error is None:
             return {"values": self.values, "problems": {}}

@@ -52,9 +52,10 @@ def test_unknown_inactive_and_wrong_look_and_last_alike(world: World) -> None:
     for case, (name, password) in cases.items():
         taken = []
         for attempt in range(4):
-            begun = time.perf_counter()
+            # The processor's time: what else the machine does, does not count.
+            begun = time.process_time()
             status, body = log_in(world, name, password, address=f"192.0.2.{attempt}")
-            taken.append(time.perf_counter() - begun)
+            taken.append(time.process_time() - begun)
             answers[case] = (status, body["error"], body["detail"])
         times[case] = statistics.median(taken)
     assert set(answers.values()) == {(401, "NotAuthenticated", "User name or password is wrong.")}

@@ -103,7 +103,7 @@ class Seed:
         made = uuid4()
         owner = self.world.parts.principals.ensure(self._owner())
         snapshot = UUID(self.ids["snapshot_id"]).hex
-        values = (made.hex, NOW, NOW, "template", False, owner.hex, self.world.project.hex, snapshot)
+        values = (made.hex, NOW, NOW, f"template-{made.hex}", False, owner.hex, self.world.project.hex, snapshot)
         columns = "id, created, updated, name, hidden, user_id, project_id, source_snapshot_id"
         self.world.sql(f"INSERT INTO run_template ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values)
         return str(made)

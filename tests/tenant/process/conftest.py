@@ -28,6 +28,13 @@ if not collect_ignore_glob:
 FIRST_UID = 261_000
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives the first test, which waits for the zygote's imports, time enough on a machine that is busy."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture(scope="session")
 def open_directory() -> Iterator[Path]:
     """A directory that other users can traverse (pytest's own cannot be)."""
