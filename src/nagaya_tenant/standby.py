@@ -53,6 +53,7 @@ class Standby:
         os.close(write)
         _wait(read, let_go)
         self.pid = self._lifeline = None
+        self._made = -LEAST_SECONDS
         return True
 
     def gone(self, pid: int) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from nagaya_tenant.standby import Standby
 
+LEAST_SECONDS = 1.0
+"""A missing standby is made again after so long."""
 LONGEST_MESSAGE = 1 << 18
 # Commands other than `spawn` carry no secrets and are the only messages that this process looks into.
 LONGEST_COMMAND = 1 << 10
@@ -89,7 +91,8 @@ class Zygote:
             if self._standby.tend(self._let_go):
                 self._take_office()
                 continue
-            for key, _ in self._selector.select():
+            pause = None if self._standby.pid is not None else LEAST_SECONDS
+            for key, _ in self._selector.select(pause):
                 if key.fileobj is self._control:
                     self._accept()
                 elif key.fileobj == self._wake:
