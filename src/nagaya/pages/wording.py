@@ -49,7 +49,7 @@ _STATES = {
     State.FAILED: Shown(
         "Failed",
         "bad",
-        "The tenant could not be started. Its data is untouched.",
+        "The tenant could not be started.",
         usable=False,
         remedies=("logs", "deploy"),
     ),
