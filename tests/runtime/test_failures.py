@@ -146,6 +146,14 @@ def test_a_dead_zygote_is_replaced_and_its_children_go_on(keeper: KeeperProcess)
     wait_for(lambda: keeper.state(tenant)["pid"] not in (None, pid))
 
 
+def test_a_process_that_ended_before_it_was_known_still_says_why(place: Path) -> None:
+    with running_keeper(place) as keeper:
+        keeper.engine.behave(tenant="refusing", zygote="answering late")
+        with pytest.raises(RuntimeFailure, match="the template is missing"):
+            keeper.call("wake", id=keeper.create())
+        assert keeper.tenants() == set()
+
+
 @pytest.mark.parametrize("behaviour", ["dying at spawn", "dying after fork", "silent", "refusing"])
 def test_a_zygote_that_fails_at_the_fork_leaves_one_process_at_most(place: Path, behaviour: str) -> None:
     with running_keeper(place, start_timeout=1.0) as keeper:

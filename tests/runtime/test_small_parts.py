@@ -55,12 +55,12 @@ class TestFiles:
 
 
 class TestConfig:
-    def test_it_survives_a_round_trip_and_keeps_the_database_url_apart(self, tmp_path: Path) -> None:
-        config = PlatformConfig.create(tmp_path / "d", run_dir=tmp_path / "r", database_url="postgresql://u:pw@h/d")
+    def test_it_survives_a_round_trip_and_keeps_the_database_url_apart(self, place: Path) -> None:
+        config = PlatformConfig.create(place / "d", run_dir=place / "r", database_url="postgresql://u:pw@h/d")
         config.save()
         assert PlatformConfig.load(config.path) == config
         assert "pw" not in config.path.read_text()
-        assert stat.S_IMODE((tmp_path / "r" / "api.json").stat().st_mode) == 0o600
+        assert stat.S_IMODE((place / "r" / "api.json").stat().st_mode) == 0o600
 
     def test_a_long_data_directory_gets_a_short_run_directory(self, tmp_path: Path) -> None:
         assert default_run_dir(Path("/srv/nagaya")) == Path("/srv/nagaya/run")
@@ -68,13 +68,13 @@ class TestConfig:
         assert len(os.fsencode(found)) + LONGEST_SOCKET_NAME <= SOCKET_PATH_LIMIT
         assert found != default_run_dir(Path("/" + "y" * 90))
 
-    def test_settings_that_cannot_work_are_refused(self, tmp_path: Path) -> None:
+    def test_settings_that_cannot_work_are_refused(self, place: Path) -> None:
         with pytest.raises(ConfigError, match="too long"):
-            PlatformConfig.create(tmp_path, run_dir=Path("/" + "x" * 90))
+            PlatformConfig.create(place, run_dir=Path("/" + "x" * 90))
         with pytest.raises(ConfigError, match="not a range"):
-            PlatformConfig.create(tmp_path, run_dir=tmp_path, tenant_uids=(5, 4))
+            PlatformConfig.create(place, run_dir=place, tenant_uids=(5, 4))
         with pytest.raises(ConfigError, match="outside tenant_uids"):
-            PlatformConfig.create(tmp_path, run_dir=tmp_path, service_uid=9, tenant_uids=(10, 20))
+            PlatformConfig.create(place, run_dir=place, service_uid=9, tenant_uids=(10, 20))
 
     def test_a_missing_damaged_or_foreign_file_is_explained(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="nagaya up"):

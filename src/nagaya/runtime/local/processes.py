@@ -120,12 +120,15 @@ class ProcessIdentity:
 class Watched:
     """A living process held by a pidfd: signals cannot hit another one, its end is an event."""
 
-    def __init__(self, identity: ProcessIdentity, descriptor: int) -> None:
+    def __init__(self, identity: ProcessIdentity, descriptor: int | None) -> None:
         self.identity = identity
         self.pid = identity.pid
-        self._descriptor: int | None = descriptor
+        self._descriptor = descriptor
         self.exited = asyncio.Event()
-        asyncio.get_running_loop().add_reader(descriptor, self._on_exit)
+        if descriptor is None:
+            self.exited.set()
+        else:
+            asyncio.get_running_loop().add_reader(descriptor, self._on_exit)
 
     @classmethod
     def open(cls, identity: ProcessIdentity) -> Self | None:
@@ -138,6 +141,11 @@ class Watched:
             os.close(descriptor)
             return None
         return cls(identity, descriptor)
+
+    @classmethod
+    def ended(cls, pid: int) -> Self:
+        """Stand for a process that was gone before it could be watched."""
+        return cls(ProcessIdentity(pid, 0, boot_id()), None)
 
     def _on_exit(self) -> None:
         self.close()

@@ -64,7 +64,7 @@ class Spawner:
     async def spawn(self, engine: str, message: dict[str, Any], listener: socket.socket, policy: Path) -> Child:
         """Start the process that `message` describes.
 
-        Raises SpawnError when the engine is missing or the process ended at once.
+        Raises SpawnError when the engine is missing or its zygote refuses.
         """
         policy_fd = os.open(policy, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -109,11 +109,11 @@ class Spawner:
         answer = await link.request(message, fds, limit=self._config.start_timeout)
         if "pid" not in answer:
             raise SpawnError(f"the zygote refused: {answer.get('error', 'no reason given')}")
-        identity = ProcessIdentity.of(int(answer["pid"]))
+        pid = int(answer["pid"])
+        identity = ProcessIdentity.of(pid)
         process = None if identity is None else Watched.open(identity)
-        if process is None:
-            raise SpawnError("the process ended at once")
-        return process
+        # One that has ended already may have left its reason in the pipe.
+        return Watched.ended(pid) if process is None else process
 
     def _plain(self, engine: str, message: dict[str, Any], fds: tuple[int, int]) -> Child:
         found = catalog.find(self._config.engines_dir, engine)

@@ -30,6 +30,8 @@ def spawn(data: bytes, fds: list[int], children: dict[int, str]) -> dict:
     if pid == 0:
         signal.set_wakeup_fd(-1)
         main(order, fds)
+    if how == "answering late":
+        os.waitpid(pid, 0)
     children[pid] = order["name"]
     return {"pid": pid}
 
