@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 
 from nagaya.db.base import utc_now
-from nagaya.db.engine import Database, database_url
+from nagaya.db.engine import PLACE, Database, database_url
 from nagaya.db.migrate import upgrade
 from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
@@ -27,6 +27,8 @@ def create_state(settings: ApiSettings, keys: Keys | None = None, now: Callable[
         SchemaError: The database was made by a newer version.
     """
     keys = keys or ensure_keys(settings.data_dir, master_key_file=settings.master_key_file)
+    if settings.database_url is None:
+        (settings.data_dir / PLACE.parent).mkdir(mode=0o700, exist_ok=True)
     database = Database(database_url(settings.data_dir, settings.database_url))
     upgrade(database)
     return AppState(

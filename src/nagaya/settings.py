@@ -67,7 +67,7 @@ class Place(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         description="Control database: `postgresql://user:password@host/name`. "
-        "Default: SQLite, `control.db` in the data directory.",
+        "Default: SQLite, `control/control.db` in the data directory.",
     )
     master_key_file: Path | None = Field(
         None,

@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nagaya.app_state import create_state
 from nagaya.db.engine import Database, make_private
-from nagaya.http.settings import ApiSettings
-from nagaya.identity.keys import ensure_keys
-from nagaya.identity.setup import _give_database
 
 
 def test_the_database_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -38,21 +34,3 @@ def test_a_link_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         Database(f"sqlite:///{tmp_path / 'control.db'}")
     assert (tmp_path / "other").stat().st_mode & 0o777 == 0o644
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_gives_away_links_and_not_what_they_point_to(tmp_path: Path) -> None:
-    keys = ensure_keys(tmp_path)
-    settings = ApiSettings(data_dir=tmp_path, public_url="http://127.0.0.1:8440")
-    create_state(settings, keys).database.close()
-    victim = tmp_path / "victim"
-    victim.touch()
-    (tmp_path / "control.db-shm").unlink(missing_ok=True)
-    (tmp_path / "control.db-shm").symlink_to(victim)
-    _give_database(settings, 12345)
-    signing = tmp_path / "keys" / "signing.pem"
-    signing.rename(tmp_path / "moved.pem")
-    signing.symlink_to(tmp_path / "moved.pem")
-    ensure_keys(tmp_path, owner=12345)
-    assert (victim.stat().st_uid, (tmp_path / "moved.pem").stat().st_uid) == (0, 0)
-    assert (tmp_path / "control.db").stat().st_uid == 12345

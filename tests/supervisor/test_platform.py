@@ -56,7 +56,7 @@ def test_as_root_services_give_up_their_privileges_and_see_no_passwords(
         assert "pw" not in str(about["env"]) + str(about["config"])
         assert "uid 199998" in (platform.config.log_dir / "api.log").read_text()
         data = platform.config.data_dir
-        assert data.stat().st_mode & 0o7777 == 0o1771
+        assert data.stat().st_mode & 0o7777 == 0o711
         assert (data / "keys").stat().st_uid == platform.config.service_uid
         for name in ("api.sock", "internal.sock"):
             status = (platform.config.run_dir / name).stat()

@@ -199,3 +199,31 @@ def test_where_no_view_is_permitted_the_sentence_says_what_to_do(place: Path) ->
 def test_an_ordinary_user_needs_no_view(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert not view.enter(PlatformConfig.create(place / "d"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has several users")
+def test_as_root_no_directory_of_several_users_is_sticky_or_open_to_writers(place: Path) -> None:
+    config = config_at(place)
+    service = config.service_uid
+    expected = {".": (0, 0o711), "control": (service, 0o700), "keys": (service, 0o700), "keeper": (0, 0o700)}
+    expected |= {"tenants": (0, 0o711), "log": (0, 0o700), "run": (0, 0o711), "run/t": (0, 0o710)}
+    found = {}
+    for path in [config.data_dir, *config.data_dir.rglob("*")]:
+        if path.is_dir():
+            status = path.stat()
+            found[str(path.relative_to(config.data_dir))] = (status.st_uid, status.st_mode & 0o7777)
+    assert found == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_api_what_a_backup_left_to_root_but_no_file_of_others(place: Path) -> None:
+    config = config_at(place)
+    victim = place / "victim"
+    victim.touch()
+    (config.control_dir / "control.db").touch()
+    (config.control_dir / "control.db-wal").symlink_to(victim)
+    (config.control_dir / "control.db-shm").hardlink_to(victim)
+    os.mkfifo(config.control_dir / "pipe")
+    layout.prepare(config)
+    assert (config.control_dir / "control.db").stat().st_uid == config.service_uid
+    assert victim.stat().st_uid == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nagaya.cli import resolve, wait
 from nagaya.cli.errors import CliError, ExitCode
+from nagaya.cli.service_user import as_service
 
 if TYPE_CHECKING:
     from nagaya.cli.client import ApiClient
@@ -51,39 +52,44 @@ def bootstrap(config: PlatformConfig, *, admin_email: str | None, admin_password
     if admin_password and not admin_email:
         message = "NAGAYA_ADMIN_PASSWORD needs the administrator's address: --admin-email or NAGAYA_ADMIN_EMAIL."
         raise CliError(message, ExitCode.USAGE)
-    with platform_errors():
-        try:
-            made = bootstrap_admin(config, admin_email, admin_password)
-        except NagayaError as error:
-            raise CliError(error.detail, ExitCode.USAGE, error=error.code) from error
-        if config.database_url is None:
-            close_database(config)
-    return BootstrapResult(made.setup_url, made.admin_email, administrator_token(config))
 
+    def make() -> dict[str, str | None]:
+        with platform_errors():
+            try:
+                made = bootstrap_admin(config, admin_email, admin_password)
+            except NagayaError as error:
+                raise CliError(error.detail, ExitCode.USAGE, error=error.code) from error
+            return {"setup_url": made.setup_url, "admin_email": made.admin_email, "token": _token(config)}
 
-def close_database(config: PlatformConfig) -> None:
-    """Takes everybody else's access to the database's files away, whatever umask they were made under."""
-    from nagaya.db.engine import make_private  # noqa: PLC0415  (slow to import)
-
-    make_private(config.data_dir / "control.db")
+    return BootstrapResult(**as_service(config, make))
 
 
 def administrator_token(config: PlatformConfig) -> str | None:
     """A token of five minutes for the oldest administrator; None while there is none.
 
-    Whoever may read the keys on this machine is the administrator already; this saves them the password. Root may open
-    the api's database: SQLite gives the files that it makes beside it to the owner of the database (its unix VFS).
+    Whoever may read the keys on this machine is the administrator already; this saves them the password.
+
+    Raises:
+        CliError: a key file is damaged, or the database cannot be used.
     """
+
+    def make() -> dict[str, str | None]:
+        with platform_errors():
+            return {"token": _token(config)}
+
+    return as_service(config, make)["token"]
+
+
+def _token(config: PlatformConfig) -> str | None:
     from nagaya.app_state import create_state  # noqa: PLC0415
     from nagaya.http.settings import ApiSettings  # noqa: PLC0415
     from nagaya.identity.setup import issue_bootstrap_token  # noqa: PLC0415
 
-    with platform_errors():
-        state = create_state(ApiSettings.from_platform(config))
-        try:
-            return issue_bootstrap_token(state)
-        finally:
-            state.database.close()
+    state = create_state(ApiSettings.from_platform(config))
+    try:
+        return issue_bootstrap_token(state)
+    finally:
+        state.database.close()
 
 
 def create_wanted(api: ApiClient, out: Output, wanted: Wanted, *, timeout: float) -> resolve.Json | None:

@@ -10,6 +10,8 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 READ_ONLY = "nagaya_read_only"
+PLACE = Path("control") / "control.db"
+"""Where SQLite's file lies in the data directory: in a directory that only the api's user can enter."""
 
 
 def database_url(data_dir: Path, configured: str | None) -> str:
@@ -19,7 +21,7 @@ def database_url(data_dir: Path, configured: str | None) -> str:
         data_dir: Data directory of the platform.
         configured: Value of `NAGAYA_DATABASE_URL`, if set.
     """
-    return configured or f"sqlite:///{data_dir / 'control.db'}"
+    return configured or f"sqlite:///{data_dir / PLACE}"
 
 
 def make_engine(url: str) -> Engine:
@@ -61,7 +63,7 @@ def make_engine(url: str) -> Engine:
 def make_private(path: Path) -> None:
     """Makes a SQLite file, and what SQLite keeps beside it, readable by its owner only.
 
-    The users of tenants can traverse the data directory. SQLite gives later side files the mode of the database.
+    SQLite gives later side files the mode of the database.
 
     Args:
         path: The database; made empty if it does not exist and its directory does.

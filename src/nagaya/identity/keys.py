@@ -76,7 +76,7 @@ class Keys:
             raise KeyFileError(f"{path} is not a private key; restore it from a backup.") from error
 
 
-def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: int | None = None) -> Keys:
+def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None) -> Keys:
     """Makes the key files that do not exist yet and returns the keys.
 
     Several processes may call this at once: the first one's file wins.
@@ -84,22 +84,16 @@ def ensure_keys(data_dir: Path, *, master_key_file: Path | None = None, owner: i
     Args:
         data_dir: Data directory.
         master_key_file: The master key's file, if it is kept elsewhere; never created there.
-        owner: User (and group) id that the files are to belong to, when running as root.
 
     Raises:
         KeyFileError: A file is damaged or cannot be made.
     """
     directory = data_dir / "keys"
-    made = [directory, directory / "signing.pem"]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if master_key_file is None:
             MasterKey.load_or_create(directory / "master.key")
-            made.append(directory / "master.key")
         _create(directory / "signing.pem", _new_signing_pem())
-        if owner is not None:
-            for path in made:
-                os.chown(path, owner, owner, follow_symlinks=False)
     except CryptoError as error:
         raise KeyFileError(str(error)) from error
     except OSError as error:

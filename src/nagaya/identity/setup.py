@@ -1,7 +1,6 @@
 """The first start: keys, database, and the first administrator, by password or by a link that works once."""
 
 import datetime as dt
-import os
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity import repository
-from nagaya.identity.keys import ensure_keys
 from nagaya.identity.models import Session, SetupLink, User
 from nagaya.identity.passwords import check_password
 from nagaya.identity.service import users
@@ -44,6 +42,8 @@ class AdminResult:
 def bootstrap_admin(config: "PlatformConfig", admin_email: str | None, admin_password: str | None) -> AdminResult:
     """Makes keys, database and the first administrator, before the api starts. Safe to call at every start.
 
+    It runs as the user of the api, to whom everything that it makes then belongs.
+
     Args:
         config: The platform's configuration.
         admin_email: Address of the first administrator.
@@ -55,15 +55,12 @@ def bootstrap_admin(config: "PlatformConfig", admin_email: str | None, admin_pas
         InvalidInput: The password breaks a rule.
     """
     settings = ApiSettings.from_platform(config)
-    keys = ensure_keys(settings.data_dir, master_key_file=settings.master_key_file, owner=config.service_uid)
-    state = create_state(settings, keys)
+    state = create_state(settings)
     try:
         with UnitOfWork(state.database) as work:
             result = first_admin(work, state, admin_email, admin_password)
     finally:
         state.database.close()
-        if state.database.is_sqlite and config.service_uid is not None and os.geteuid() == 0:
-            _give_database(settings, config.service_uid)
     return result
 
 
@@ -191,12 +188,3 @@ def _link(work: UnitOfWork, state: AppState, purpose: str, user_id: uuid.UUID | 
         )
     )
     return f"{state.settings.public_url}/setup?token={token}"
-
-
-def _give_database(settings: ApiSettings, owner: int) -> None:
-    """Hands the files that root just made to the unprivileged user of the api."""
-    for suffix in ("", "-wal", "-shm"):
-        path = settings.data_dir / f"control.db{suffix}"
-        if path.exists():
-            # The api may write to this directory: a link that it put here must not be followed with root's rights.
-            os.chown(path, owner, owner, follow_symlinks=False)

@@ -133,6 +133,11 @@ class PlatformConfig:
         return self.data_dir / "log"
 
     @property
+    def control_dir(self) -> Path:
+        """The directory of the control database, which only the api's user may enter."""
+        return self.data_dir / "control"
+
+    @property
     def keeper_dir(self) -> Path:
         """The keeper's durable state."""
         return self.data_dir / "keeper"

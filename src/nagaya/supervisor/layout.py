@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 import uuid
 from pathlib import Path
 
@@ -54,8 +55,13 @@ def prepare(config: PlatformConfig) -> None:
 def _make(config: PlatformConfig) -> None:
     service, gateway = config.service_uid, config.gateway_uid
     split = os.geteuid() == 0 and service is not None
-    _directory(config.data_dir, 0o1771 if split else 0o700, None, service)
-    _directory(config.data_dir / "keys", 0o700, service, service)
+    # Root keeps what it writes to itself: in a sticky directory of several users the kernel may forbid even root to
+    # open what belongs to others (fs.protected_regular, see proc_sys_fs(5)), and what others may write may be a trap.
+    _directory(config.data_dir, 0o711 if split else 0o700)
+    for private in (config.control_dir, config.data_dir / "keys"):
+        _directory(private, 0o700, service, service)
+        if split and service is not None:
+            _give(private, service)
     _directory(config.keeper_dir, 0o700)
     _directory(config.data_dir / "tenants", 0o711)
     _directory(config.log_dir, 0o700)
@@ -63,10 +69,24 @@ def _make(config: PlatformConfig) -> None:
         config.run_dir.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     _directory(config.run_dir, 0o711 if split else 0o700)
     _directory(config.run_dir / "t", 0o710 if split else 0o700, None, gateway)
-    if split and service is not None:
-        # Root may have made these before the api first started (`nagaya up` sets the platform up as root).
-        for path in (*config.data_dir.glob("control.db*"), *(config.data_dir / "keys").iterdir()):
-            os.chown(path, service, service, follow_symlinks=False)
+
+
+def _give(directory: Path, owner: int) -> None:
+    """Hand what root put into the api's directory to it, as after a restored backup.
+
+    The api may write there: a file with a second name may be anybody's, and is left alone.
+    """
+    for path in directory.iterdir():
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue  # A link, a socket, or gone: nothing that a backup holds.
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and status.st_uid == 0 and status.st_nlink == 1:
+                os.fchown(descriptor, owner, owner)
+        finally:
+            os.close(descriptor)
 
 
 def _directory(path: Path, mode: int, owner: int | None = None, group: int | None = None) -> None:

@@ -219,7 +219,7 @@ def test_events_tell_who_what_and_where_from_and_never_secrets(settled: Settled)
     wrong = {"username": "ada", "password": "not it at all"}
     assert world.call("POST", "/auth/login", data=wrong).status_code == 401
     world.state.database.close()
-    stored = b"".join(path.read_bytes() for path in world.state.settings.data_dir.glob("control.db*"))
+    stored = b"".join(path.read_bytes() for path in world.state.settings.data_dir.glob("control/control.db*"))
     for secret in (key, PASSWORD, NEW_PASSWORD, "not it at all", settled.admin.token):
         assert secret.encode() not in stored
 

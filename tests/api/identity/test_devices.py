@@ -49,7 +49,7 @@ def test_the_start_tells_the_client_everything_it_needs(world: World) -> None:
 def test_the_codes_are_not_stored(world: World) -> None:
     body = start(world)
     world.state.database.close()
-    stored = b"".join(path.read_bytes() for path in world.state.settings.data_dir.glob("control.db*"))
+    stored = b"".join(path.read_bytes() for path in world.state.settings.data_dir.glob("control/control.db*"))
     assert str(body["device_code"]).encode() not in stored
     assert str(body["user_code"]).encode() not in stored
     assert str(body["user_code"]).replace("-", "").encode() not in stored
