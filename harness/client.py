@@ -90,7 +90,7 @@ class StockClient:
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(self.work)
-            os.execve(self.bin / arguments[0], list(arguments), self.environment)  # noqa: S606
+            os.execve(self.bin / arguments[0], list(arguments), self.environment)
         shown, typed, end = b"", False, time.monotonic() + deadline
         try:
             while time.monotonic() < end:
