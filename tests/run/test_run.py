@@ -174,14 +174,12 @@ def test_a_moved_checkout_makes_its_environment_anew(checkout: Checkout) -> None
     assert result.stdout.startswith(str(moved))
 
 
-def test_proofs_and_benches_are_listed_by_their_first_line(checkout: Checkout) -> None:
-    folder = checkout.root / "bench" / "proofs"
-    folder.mkdir(parents=True)
-    (folder / "keep_serving.py").write_text('"""Kills everything at random."""\nimport sys\nprint(sys.argv[1:])\n')
-    (folder / "_shared.py").write_text('"""Not a program."""\n')
-    listed = checkout.run("prove")
-    assert listed.stdout.split() == ["keep-serving", "Kills", "everything", "at", "random."]
-    assert checkout.run("prove", "keep-servin").returncode == 2
+@pytest.mark.parametrize(("verb", "package"), [("prove", "proofs"), ("bench", "bench")])
+def test_proofs_and_benches_get_the_arguments(checkout: Checkout, verb: str, package: str) -> None:
+    folder = checkout.root / package
+    folder.mkdir()
+    (folder / "__main__.py").write_text('"""Says how it was called."""\nimport sys\nprint(sys.argv[1:])\n')
+    assert checkout.run(verb, "kill", "--seed", "7").stdout == "['kill', '--seed', '7']\n"
 
 
 def test_help_needs_nothing(checkout: Checkout) -> None:
