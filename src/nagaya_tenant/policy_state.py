@@ -146,7 +146,7 @@ class PolicyState:
         return self.current().allowed_ids(principal, action, resource, system_ids=system_ids, now=self._clock())
 
     def reads_all(self, principal: str, types: Iterable[str]) -> bool:
-        """Whether the principal may read all resources of all these types, in every project, by one and the same policy.
+        """Whether the principal may read all resources of all these types in every project, by one and the same policy.
 
         Args:
             principal: The platform's id of who wants to read.
