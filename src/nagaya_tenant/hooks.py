@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nagaya_tenant import dehydration
+
 if TYPE_CHECKING:
     from nagaya_tenant.settings import TenantSettings
 
@@ -84,6 +86,7 @@ def apply(settings: TenantSettings) -> Any:
         HookError: If ZenML lacks one of the places.
     """
     from zenml.zen_server import cloud_utils, utils, zen_server_api  # noqa: PLC0415 - only in an engine
+    from zenml.zen_server.rbac import utils as rbac_utils  # noqa: PLC0415
 
     _require(cloud_utils, "_cloud_connection", "cloud_connection")
     _require(utils, "server_config")
@@ -92,6 +95,10 @@ def apply(settings: TenantSettings) -> Any:
     _require(config, "rbac_implementation_source", "feature_gate_implementation_source")
     config.rbac_implementation_source = RBAC_SOURCE
     config.feature_gate_implementation_source = FEATURE_GATE_SOURCE
+    _require(rbac_utils, "dehydrate_page", "dehydrate_response_model_batch", "get_auth_context")
+    if "dehydrate_response_model_batch" not in rbac_utils.dehydrate_page.__code__.co_names:
+        raise HookError("ZenML's dehydrate_page does not use dehydrate_response_model_batch, which this platform sets.")
+    dehydration.install(rbac_utils)
     vars(cloud_utils)["_cloud_connection"] = LocalCloudConnection()
     zen_server_api.DASHBOARD_REDIRECT_URL = config.dashboard_url
     app = zen_server_api.app

@@ -7,12 +7,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from nagaya_policy.catalogue import READ
 from nagaya_policy.document import apply_delta
 from nagaya_policy.engine import Policy
+from nagaya_policy.resources import Resource
 from nagaya_tenant.errors import CredentialsRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from nagaya_policy.decisions import AllowedIds, Decision
 
@@ -142,6 +144,17 @@ class PolicyState:
             system_ids: Ids of those that belong to the platform.
         """
         return self.current().allowed_ids(principal, action, resource, system_ids=system_ids, now=self._clock())
+
+    def reads_all(self, principal: str, types: Iterable[str]) -> bool:
+        """Whether the principal may read all resources of all these types in every project, by one and the same policy.
+
+        Args:
+            principal: The platform's id of who wants to read.
+            types: ZenML's names of the types.
+        """
+        policy, now = self.current(), self._clock()
+        # Without a project the question is about all projects, so a role in some projects does not answer it.
+        return all(policy.allowed_ids(principal, READ, Resource(each), now=now).full_access for each in types)
 
     def require_token(self, principal: str, issued_at: float, session: str | None) -> None:
         """Checks that a token of a principal is still good.

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from zenml.zen_server.rbac.models import Resource
 
 
+class Decisions(dict[Any, bool]):
+    """Decisions by resource, true even if there are none.
+
+    `zenml.zen_server.rbac.utils.dehydrate_response_model` takes an empty dictionary for "not asked yet": for a list
+    in which nothing needed a decision it would collect the parts of each part of each item anew, and ask again.
+    """
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed where types are checked
     """Set as `rbac_implementation_source`; ZenML makes the one instance itself, without arguments."""
 
@@ -43,8 +54,8 @@ class NagayaRBAC(RBACInterface):  # type: ignore[misc]  # zenml is not installed
         """
         principal = _principal(user.id)
         if principal is None:
-            return dict.fromkeys(resources, False)
-        answer: dict[Resource, bool] = {}
+            return Decisions.fromkeys(resources, False)
+        answer = Decisions()
         verb = str(action)
         for resource in resources:
             allowed, reason = _decide(principal, resource, verb)
