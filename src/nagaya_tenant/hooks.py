@@ -84,15 +84,20 @@ def apply(settings: TenantSettings) -> Any:
         HookError: If ZenML lacks one of the places.
     """
     from zenml.zen_server import cloud_utils, utils, zen_server_api  # noqa: PLC0415 - only in an engine
+    from zenml.zen_server.routers import stack_deployment_endpoints  # noqa: PLC0415 - only in an engine
+
+    from nagaya_tenant.guard_tokens import follow_session  # noqa: PLC0415 - imports ZenML
 
     _require(cloud_utils, "_cloud_connection", "cloud_connection")
     _require(utils, "server_config")
     _require(zen_server_api, "app", "DASHBOARD_REDIRECT_URL")
+    _require(stack_deployment_endpoints, "generate_access_token")
     config = utils.server_config()
     _require(config, "rbac_implementation_source", "feature_gate_implementation_source")
     config.rbac_implementation_source = RBAC_SOURCE
     config.feature_gate_implementation_source = FEATURE_GATE_SOURCE
     vars(cloud_utils)["_cloud_connection"] = LocalCloudConnection()
+    vars(stack_deployment_endpoints)["generate_access_token"] = follow_session
     zen_server_api.DASHBOARD_REDIRECT_URL = config.dashboard_url
     app = zen_server_api.app
     app.root_path = settings.root_path
