@@ -9,7 +9,9 @@ from uuid import UUID
 
 import jwt
 from zenml.exceptions import CredentialsNotValid
+from zenml.models import OAuthTokenResponse
 from zenml.zen_server.jwt import JWTToken
+from zenml.zen_server.utils import get_auth_context
 
 from nagaya_tenant.errors import CredentialsRefused
 
@@ -185,6 +187,27 @@ def issue(account: UUID, principal: str, session: str | None, seconds: int) -> s
     token = JWTToken(user_id=account, claims={"nagaya": mark}, issued_at=now)
     encoded: str = token.encode(expires=now + datetime.timedelta(seconds=seconds))
     return encoded
+
+
+def follow_session(user_id: UUID, expires_in: int, **_other: Any) -> OAuthTokenResponse:
+    """Stands where `GET /stack-deployment/config` calls ZenML's `generate_access_token`, which forgets our mark.
+
+    The token that it puts into a deployment's script ends with the session of whoever asked for the script.
+
+    Args:
+        user_id: ZenML's id of the account.
+        expires_in: Life of the token, seconds.
+        _other: What ZenML would keep of API keys and devices of its own; there are none here.
+
+    Raises:
+        CredentialsNotValid: The caller's token is not one that the guard issued.
+    """
+    context = get_auth_context()
+    mark = context.access_token.claims.get("nagaya") if context and context.access_token else None
+    if not isinstance(mark, dict) or "sub" not in mark:
+        raise CredentialsNotValid("This token cannot be used to make another one; log in again.")
+    token = issue(user_id, mark["sub"], mark.get("sid"), expires_in)
+    return OAuthTokenResponse(access_token=token, token_type="bearer", expires_in=expires_in)  # noqa: S106 - a type.
 
 
 def _own(decoded: Any) -> OwnToken:

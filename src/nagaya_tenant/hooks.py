@@ -87,10 +87,14 @@ def apply(settings: TenantSettings) -> Any:
     """
     from zenml.zen_server import cloud_utils, utils, zen_server_api  # noqa: PLC0415 - only in an engine
     from zenml.zen_server.rbac import utils as rbac_utils  # noqa: PLC0415
+    from zenml.zen_server.routers import stack_deployment_endpoints  # noqa: PLC0415 - only in an engine
+
+    from nagaya_tenant.guard_tokens import follow_session  # noqa: PLC0415 - imports ZenML
 
     _require(cloud_utils, "_cloud_connection", "cloud_connection")
     _require(utils, "server_config")
     _require(zen_server_api, "app", "DASHBOARD_REDIRECT_URL")
+    _require(stack_deployment_endpoints, "generate_access_token")
     config = utils.server_config()
     _require(config, "rbac_implementation_source", "feature_gate_implementation_source")
     config.rbac_implementation_source = RBAC_SOURCE
@@ -100,6 +104,7 @@ def apply(settings: TenantSettings) -> Any:
         raise HookError("ZenML's dehydrate_page does not use dehydrate_response_model_batch, which this platform sets.")
     dehydration.install(rbac_utils)
     vars(cloud_utils)["_cloud_connection"] = LocalCloudConnection()
+    vars(stack_deployment_endpoints)["generate_access_token"] = follow_session
     zen_server_api.DASHBOARD_REDIRECT_URL = config.dashboard_url
     app = zen_server_api.app
     app.root_path = settings.root_path

@@ -111,6 +111,13 @@ def test_a_cookie_cannot_change_anything_from_another_site(settled: Settled) -> 
         ({"Origin": "http://nagaya.test"}, 200),
         ({"Sec-Fetch-Site": "same-origin"}, 200),
         ({"X-Nagaya-CSRF": "1"}, 200),
+        ({"X-Nagaya-CSRF": "1", "Origin": "http://NAGAYA.test", "Sec-Fetch-Site": "none"}, 200),
+        ({"X-Nagaya-CSRF": "1", "Origin": "http://evil.test"}, 403),
+        ({"X-Nagaya-CSRF": "1", "Origin": "null"}, 403),
+        ({"X-Nagaya-CSRF": "1", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"X-Nagaya-CSRF": "1", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Host": "localhost:8440", "Origin": "http://localhost:8440", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Host": "localhost:8440", "Origin": "http://evil.test:8440", "X-Nagaya-CSRF": "1"}, 403),
     ]
     for headers, status in cases:
         answer = world.client.patch("/api/v1/users/me", json={"name": "Ada"}, headers=cookie | headers)

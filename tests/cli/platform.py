@@ -42,6 +42,8 @@ class MemoryPlatform:
         self.operations: dict[str, Json] = {}
         self.keys: list[Json] = []
         self.service_accounts: list[Json] = []
+        self.users: list[Json] = []
+        self.tenant_members: list[Json] = []
         self.requests: list[tuple[str, str, Any]] = []
         self.device_answers: list[str] = []
         self.failing_operations = False
@@ -127,7 +129,14 @@ class MemoryPlatform:
             ("/organizations/([^/]+)/members", "POST", self.add_member),
             ("/organizations/([^/]+)/members/([^/]+)", "DELETE", lambda *_, **__: Answer(204)),
             ("/organizations/([^/]+)/service_accounts", "GET", self.list_service_accounts),
+            ("/organizations/([^/]+)/service_accounts", "POST", self.create_service_account),
+            ("/organizations/[^/]+/service_accounts/([^/]+)", "DELETE", lambda *_, **__: Answer(204)),
             ("/organizations/[^/]+/service_accounts/([^/]+)/api_keys", "GET", self.list_keys),
+            ("/organizations/[^/]+/service_accounts/[^/]+/api_keys", "POST", self.create_key),
+            ("/organizations/[^/]+/service_accounts/[^/]+/api_keys/([^/]+)", "DELETE", self.delete_key),
+            ("/users", "GET", lambda query, **_: self.page(self.users, query)),
+            ("/users", "POST", self.create_user),
+            ("/users/([^/]+)", "PATCH", self.patch_user),
             ("/tenants", "GET", self.list_tenants),
             ("/tenants", "POST", self.create_tenant),
             ("/tenants/([^/]+)", "GET", lambda name, **_: Answer(200, self.find(self.tenants, name))),
@@ -135,6 +144,9 @@ class MemoryPlatform:
             ("/tenants/([^/]+)", "DELETE", self.delete_tenant),
             ("/tenants/([^/]+)/(deploy|deactivate|restore)", "(PATCH|POST)", self.act),
             ("/tenants/([^/]+)/logs", "GET", self.read_logs),
+            ("/tenants/[^/]+/members", "GET", lambda query, **_: self.page(self.tenant_members, query)),
+            ("/tenants/[^/]+/members", "POST", self.add_tenant_member),
+            ("/tenants/[^/]+/members/([^/]+)", "DELETE", lambda *_, **__: Answer(204)),
             ("/operations", "GET", lambda query, **_: self.page(list(self.operations.values()), query)),
             ("/operations/([^/]+)", "GET", self.read_operation),
             ("/users/(me)/api_keys", "GET", self.list_keys),
@@ -145,6 +157,32 @@ class MemoryPlatform:
     def list_service_accounts(self, _home: str, query: Json, **_: Any) -> Answer:
         """All of them belong to every organization."""
         return self.page(self.service_accounts, query)
+
+    def add_tenant_member(self, body: Json, **_: Any) -> Answer:
+        """Takes everybody."""
+        roles = [{"role": role} for role in body["roles"]]
+        made = {"id": str(uuid.uuid4()), "kind": "user", "username": body["user"], "email": None, "roles": roles}
+        self.tenant_members.append(made)
+        return Answer(201, made)
+
+    def create_service_account(self, _home: str, body: Json, **_: Any) -> Answer:
+        """Makes one."""
+        made = {"id": str(uuid.uuid4()), "name": body["name"], "description": body["description"], "is_active": True}
+        self.service_accounts.append(made)
+        return Answer(201, made)
+
+    def create_user(self, body: Json, **_: Any) -> Answer:
+        """Makes one, without a password."""
+        name = body["email"].partition("@")[0]
+        made = {"id": str(uuid.uuid4()), "username": name, "name": "", "is_superuser": False, "is_active": True, **body}
+        self.users.append(made)
+        return Answer(201, {**made, "password_link": f"{self.url}/setup?token=once"})
+
+    def patch_user(self, name: str, body: Json, **_: Any) -> Answer:
+        """Changes one."""
+        found = self.find(self.users, name)
+        found.update(body)
+        return Answer(200, found)
 
     def list_keys(self, _owner: str, query: Json, **_: Any) -> Answer:
         """All of them belong to everybody."""

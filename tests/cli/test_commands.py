@@ -228,12 +228,48 @@ def test_a_key_is_created_listed_and_revoked(nagaya: Nagaya, platform: MemoryPla
 
 
 def test_keys_of_a_service_account(nagaya: Nagaya, acme: MemoryPlatform) -> None:
-    acme.service_accounts.append({"id": "s1", "username": "robot"})
+    acme.service_accounts.append({"id": "s1", "name": "robot"})
     acme.keys.append({"id": "k1", "name": "night", "hint": "1234"})
     assert "night" in nagaya("token", "list", "--service-account", "acme/robot").out
     assert nagaya("token", "list", "--service-account", "robot").code == 2
     mistyped = nagaya("token", "list", "--service-account", "acme/robo")
     assert (mistyped.code, "Did you mean robot?" in mistyped.err) == (3, True)
+
+
+def test_a_service_account_is_made_used_and_deleted(nagaya: Nagaya, acme: MemoryPlatform) -> None:
+    assert "service-account create acme/NAME" in nagaya("service-account", "list", "acme").err
+    assert "acme/robot has been created (organization_member)" in nagaya("service-account", "create", "acme/robot").out
+    assert acme.requests[-1][2] == {"name": "robot", "description": "", "roles": ["organization_member"]}
+    assert nagaya("service-account", "create", "robot").code == 2
+    assert "robot" in nagaya("service-account", "list", "acme").out
+    key = nagaya("service-account", "key", "create", "acme/robot", "ci", "--expires-in-days", "7")
+    assert (key.out, "cannot be shown again" in key.err) == (f"{KEY}\n", True)
+    assert "ci" in nagaya("service-account", "key", "list", "acme/robot").out
+    assert nagaya("service-account", "key", "revoke", "acme/robot", "ci", "--json").json["revoked"] is True
+    assert nagaya("service-account", "delete", "acme/robot", input="n\n").code == 1
+    assert nagaya("service-account", "delete", "acme/robot", "--yes", "--json").json["deleted"] is True
+    assert nagaya("service-account", "delete", "acme/rowbot", "-y").code == 3
+
+
+def test_users_are_made_listed_and_locked_out(nagaya: Nagaya, platform: MemoryPlatform) -> None:
+    made = nagaya("user", "create", "grace@example.com", "--superuser")
+    assert made.out == f"{platform.url}/setup?token=once\n"
+    assert platform.requests[-1][2] == {"email": "grace@example.com", "is_superuser": True}
+    assert nagaya("user", "list", "--json").json[0]["username"] == "grace"
+    assert nagaya("user", "deactivate", "grace", input="n\n").code == 1
+    assert "grace has been deactivated" in nagaya("user", "deactivate", "GRACE@example.com", "-y").out
+    assert platform.users[0]["is_active"] is False
+    mistyped = nagaya("user", "deactivate", "grce", "-y")
+    assert (mistyped.code, "Did you mean grace" in mistyped.err) == (3, True)
+    assert "password_link" in nagaya("user", "create", "alan@example.com", "--json").json
+
+
+def test_members_of_a_tenant(nagaya: Nagaya, acme: MemoryPlatform) -> None:
+    added = nagaya("tenant", "members", "add", "acme/staging", "robot", "--role", "tenant_developer")
+    assert "robot is now a member of acme/staging (tenant_developer)" in added.out
+    assert "tenant_developer" in nagaya("tenant", "members", "list", "acme/staging").out
+    assert nagaya("tenant", "members", "remove", "acme/staging", "robbot", "-y").code == 3
+    assert nagaya("tenant", "members", "remove", "acme/staging", "robot", "-y", "--json").json["removed"] is True
 
 
 def test_engines_are_listed_with_their_state(nagaya: Nagaya, tmp_path: Path) -> None:

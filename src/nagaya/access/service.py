@@ -96,6 +96,17 @@ def require_organization_member(place: Place, who: Account) -> None:
         raise InvalidInput(sentence, fields={"user": sentence})
 
 
+def wanted_roles(roles: Collection[str]) -> list[Wanted]:
+    """Returns the organization roles that a request names.
+
+    Raises:
+        InvalidInput: One is named twice.
+    """
+    if len(set(roles)) != len(roles):
+        raise InvalidInput("A role is named twice.", fields={"roles": "must not name a role twice"})
+    return [Wanted(role) for role in roles]
+
+
 def add(place: Place, who: Account, wanted: Collection[Wanted], expires: dt.datetime | None) -> None:
     """Makes a member with the given roles.
 

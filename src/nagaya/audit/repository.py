@@ -63,7 +63,7 @@ def count(
     outcome: str,
     since: dt.datetime,
     *,
-    address: str,
+    address: str | None = None,
     target_name: str | None = None,
     target_id: str | None = None,
 ) -> int:
@@ -74,7 +74,7 @@ def count(
         action: The action.
         outcome: How it ended.
         since: From when to count.
-        address: From where.
+        address: From where; None for anywhere.
         target_name: On what; None for anything.
         target_id: On what, by its id; None for anything.
     """
@@ -85,9 +85,10 @@ def count(
             AuditEvent.time >= since,
             AuditEvent.action == action,
             AuditEvent.outcome == outcome,
-            AuditEvent.address == address,
         )
     )
+    if address is not None:
+        statement = statement.where(AuditEvent.address == address)
     if target_name is not None:
         statement = statement.where(AuditEvent.target_name == target_name)
     if target_id is not None:

@@ -13,7 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from nagaya import __version__
-from nagaya.cli import context, engines, lifecycle, login, operations, organizations, tenants, tokens
+from nagaya.cli import (
+    context,
+    engines,
+    lifecycle,
+    login,
+    operations,
+    organizations,
+    service_accounts,
+    tenants,
+    tokens,
+    users,
+)
 from nagaya.cli.errors import CliError, ExitCode
 
 app = typer.Typer(
@@ -47,6 +58,8 @@ app.add_typer(organizations.app, name="org")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(operations.app, name="operation")
 app.add_typer(tokens.app, name="token")
+app.add_typer(service_accounts.app, name="service-account")
+app.add_typer(users.app, name="user")
 app.add_typer(engines.app, name="engine")
 
 

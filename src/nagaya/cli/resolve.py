@@ -110,3 +110,36 @@ def member(api: ApiClient, home: Json, name: str) -> Json:
 def member_names(item: Json) -> list[str]:
     """What a member may be called."""
     return [str(item[key]) for key in ("email", "username", "name", "id") if item.get(key)]
+
+
+def service_account(api: ApiClient, name: str) -> Json:
+    """The service account that is written as `organization/name` (or `organization/id`), with its `organization_id`.
+
+    Raises:
+        CliError: it is written in another way, or there is none.
+    """
+    home_name, slash, own = name.partition("/")
+    if not slash:
+        raise CliError("Write the service account as ORGANIZATION/NAME.", ExitCode.USAGE)
+    home = organization(api, home_name)
+    accounts = list(api.pages(f"/organizations/{home['id']}/service_accounts"))
+    for account in accounts:
+        if own in (account["name"], account["id"]):
+            return {**account, "organization_id": home["id"]}
+    names = [str(account["name"]) for account in accounts]
+    raise CliError(f"{home['name']} has no service account {own}.{did_you_mean(own, names)}", ExitCode.NOT_FOUND)
+
+
+def user(api: ApiClient, name: str) -> Json:
+    """The user with this user name, e-mail address or id; only superusers may ask.
+
+    Raises:
+        CliError: there is none.
+    """
+    known = list(api.pages("/users"))
+    for item in known:
+        if name.lower() in (str(item[key]).lower() for key in ("username", "email", "id")):
+            found: Json = item
+            return found
+    names = [str(item[key]) for item in known for key in ("username", "email")]
+    raise CliError(f"There is no user {name}.{did_you_mean(name, names)}", ExitCode.NOT_FOUND)

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from nagaya.cli import resolve, wait
+from nagaya.cli import resolve, tenant_members, wait
 from nagaya.cli.connect import connection_lines
 from nagaya.cli.context import Cli, command
 from nagaya.cli.errors import CliError, ExitCode
 
 app = typer.Typer(no_args_is_help=True, help="Tenants: isolated ZenML servers.")
+app.add_typer(tenant_members.app, name="members")
 
 TenantName = Annotated[
     str, typer.Argument(metavar="TENANT", help="NAME if it is unambiguous, ORGANIZATION/NAME, or an id.")

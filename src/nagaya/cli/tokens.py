@@ -26,6 +26,11 @@ COLUMNS = {
 }
 
 
+Name = Annotated[str, typer.Argument(help="What it is for, such as ci.")]
+Key = Annotated[str, typer.Argument(help="Name or id of the key.")]
+Days = Annotated[int | None, typer.Option(min=1, help="Days until it expires; 90 if not given.")]
+
+
 def keys_path(cli: Cli, service_account: str | None) -> str:
     """The collection of API keys of the caller or of a service account.
 
@@ -34,38 +39,21 @@ def keys_path(cli: Cli, service_account: str | None) -> str:
     """
     if service_account is None:
         return "/users/me/api_keys"
-    home_name, slash, name = service_account.partition("/")
-    if not slash:
-        raise CliError("Write the service account as ORGANIZATION/NAME.", ExitCode.USAGE)
-    home = resolve.organization(cli.api, home_name)
-    accounts = list(cli.api.pages(f"/organizations/{home['id']}/service_accounts"))
-    for account in accounts:
-        if name in (account.get("username"), account.get("name"), account["id"]):
-            return f"/organizations/{home['id']}/service_accounts/{account['id']}/api_keys"
-    names = [str(account.get("username") or account.get("name")) for account in accounts]
-    message = f"{home['name']} has no service account {name}.{did_you_mean(name, names)}"
-    raise CliError(message, ExitCode.NOT_FOUND)
+    account = resolve.service_account(cli.api, service_account)
+    return f"/organizations/{account['organization_id']}/service_accounts/{account['id']}/api_keys"
 
 
-@command(app, "list")
-def list_(cli: Cli, service_account: ServiceAccount = None) -> None:
-    """List API keys; the keys themselves are shown only once, when they are made."""
-    rows = list(cli.api.pages(keys_path(cli, service_account)))
-    cli.out.table(rows, COLUMNS, empty="No API keys. nagaya token create NAME")
+def show_keys(cli: Cli, path: str, hint: str) -> None:
+    """Prints a collection of API keys; `hint` says how to make one."""
+    cli.out.table(list(cli.api.pages(path)), COLUMNS, empty=f"No API keys. {hint}")
 
 
-@command(app)
-def create(
-    cli: Cli,
-    name: Annotated[str, typer.Argument(help="What it is for, such as ci.")],
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.")] = None,
-    service_account: ServiceAccount = None,
-) -> None:
-    """Make an API key and print it, once. With --json the key is in the field `key`."""
+def make_key(cli: Cli, path: str, name: str, days: int | None) -> None:
+    """Makes an API key in a collection and prints it, alone on standard output."""
     body: dict[str, Any] = {"name": name}
-    if expires_in_days:
-        body["expires"] = (dt.datetime.now(dt.UTC) + dt.timedelta(days=expires_in_days)).isoformat()
-    made = cli.api.post(keys_path(cli, service_account), body)
+    if days:
+        body["expires"] = (dt.datetime.now(dt.UTC) + dt.timedelta(days=days)).isoformat()
+    made = cli.api.post(path, body)
     if cli.out.as_json:
         cli.out.json(made)
         return
@@ -73,14 +61,12 @@ def create(
     cli.out.plain(str(made["key"]))
 
 
-@command(app)
-def revoke(
-    cli: Cli,
-    name: Annotated[str, typer.Argument(help="Name or id of the key.")],
-    service_account: ServiceAccount = None,
-) -> None:
-    """Revoke an API key: it and all tokens that came out of it stop working at once."""
-    path = keys_path(cli, service_account)
+def revoke_key(cli: Cli, path: str, name: str) -> None:
+    """Revokes the one key of a collection that has this name or id.
+
+    Raises:
+        CliError: there is none, or there are several.
+    """
     keys = list(cli.api.pages(path))
     found = [key for key in keys if name in (key["name"], key["id"])]
     if not found:
@@ -91,3 +77,21 @@ def revoke(
         raise CliError(f"There are several API keys {name}: say which id of {ids}.", ExitCode.USAGE)
     cli.api.delete(f"{path}/{found[0]['id']}")
     cli.out.result(f"The API key {found[0]['name']} has been revoked.", {"id": found[0]["id"], "revoked": True})
+
+
+@command(app, "list")
+def list_(cli: Cli, service_account: ServiceAccount = None) -> None:
+    """List API keys; the keys themselves are shown only once, when they are made."""
+    show_keys(cli, keys_path(cli, service_account), "nagaya token create NAME")
+
+
+@command(app)
+def create(cli: Cli, name: Name, expires_in_days: Days = None, service_account: ServiceAccount = None) -> None:
+    """Make an API key and print it, once. With --json the key is in the field `key`."""
+    make_key(cli, keys_path(cli, service_account), name, expires_in_days)
+
+
+@command(app)
+def revoke(cli: Cli, name: Key, service_account: ServiceAccount = None) -> None:
+    """Revoke an API key: it and all tokens that came out of it stop working at once."""
+    revoke_key(cli, keys_path(cli, service_account), name)

@@ -52,6 +52,10 @@ class ApiSettings:
     login_attempts: int = 10
     """Failed sign-ins per account, and ten times as many per address, in `login_window` before 429."""
     login_window: int = 300
+    account_factor: int = 5
+    """How many times `login_attempts` failures an account may have from all addresses together before 429."""
+    session_limit: int = 50
+    """Live sessions of one user or service account; a new one ends the oldest."""
     log_level: str = "info"
     anyone_may_create_organizations: bool = False
     """Whether every user may make an organization, not only superusers."""

@@ -42,13 +42,16 @@ def bearer_of(request: Request) -> str | None:
 def same_origin(request: Request, state: AppState) -> bool:
     """Whether a request that changes something was made by our own pages or by a script that means it.
 
-    A browser sends a custom header to another origin only after asking (CORS), and it sets `Sec-Fetch-Site` itself.
+    What the browser itself says about the page (`Origin`, `Sec-Fetch-Site`) counts first: our header does not outweigh
+    it. The gateway judges requests to tenants alike (`nagaya.gateway.browser`).
     """
-    if request.headers.get("x-nagaya-csrf") == "1":
-        return True
-    if (site := request.headers.get("sec-fetch-site")) is not None:
-        return site == "same-origin"
-    return request.headers.get("origin") == state.settings.public_url
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "").lower()
+    # A browser writes the Host itself, so an Origin that repeats it is ours under another name (localhost).
+    host = request.headers.get("host", "").lower()
+    own = {state.settings.public_url.lower(), f"http://{host}", f"https://{host}"}
+    if (origin is not None and origin.lower() not in own) or site in {"cross-site", "same-site"}:
+        return False
+    return site == "same-origin" or origin is not None or request.headers.get("x-nagaya-csrf") == "1"
 
 
 async def optional_principal(request: Request) -> Principal | None:

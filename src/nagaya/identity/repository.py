@@ -86,6 +86,12 @@ def session(db: Db, session_id: uuid.UUID) -> Session | None:
     return db.get(Session, session_id)
 
 
+def signed_in_from(db: Db, principal_id: uuid.UUID, address: str) -> bool:
+    """Whether a principal has ever begun a session from a network address."""
+    condition = (Session.principal_id == principal_id, Session.address == address)
+    return db.scalars(select(Session.id).where(*condition).limit(1)).first() is not None
+
+
 def live_sessions(principal_id: uuid.UUID, now: dt.datetime) -> Select[Session]:
     """Returns the statement that lists the sessions of a principal that have not ended."""
     return (

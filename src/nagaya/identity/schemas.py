@@ -12,6 +12,11 @@ Username = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{1,62}[a-z0-9]$", min_length=3, max_length=64),
 ]
+MachineName = Annotated[
+    # No "@": what looks like an e-mail address would pass for a person in lists of members.
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]{1,62}[a-z0-9]$", min_length=3, max_length=64),
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True), AfterValidator(clean)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(clean)]
 ShortText = Annotated[str, StringConstraints(max_length=2000), AfterValidator(clean)]
@@ -144,8 +149,13 @@ class ServiceAccountRead(RecordRead):
 class ServiceAccountCreate(Input):
     """Body of the creation of a service account."""
 
-    name: Username
+    name: MachineName
     description: ShortText = ""
+    roles: list[Text] = Field(
+        default_factory=lambda: ["organization_member"],
+        max_length=10,
+        description="Organization roles to give; with an empty list it can do nothing until somebody gives it one.",
+    )
 
 
 class ServiceAccountUpdate(Input):

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from nagaya.access import repository
 from nagaya.access.members import read_members
 from nagaya.access.policy import MemberAdder, MemberEditor, MemberReader, MemberRemover
-from nagaya.access.service import Wanted, add, change, find_account, member, remove
-from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
+from nagaya.access.service import add, change, find_account, member, remove, wanted_roles
+from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging
 from nagaya.http.transactions import Db, Work
 from nagaya.organizations.schemas import MemberRead, OrganizationMemberCreate, OrganizationMemberUpdate
@@ -26,7 +26,7 @@ def add_organization_member(access: MemberAdder, body: OrganizationMemberCreate,
     """Makes an existing user, or a service account of the organization, a member."""
     place = access.place(work)
     who = find_account(place, body.user)
-    add(place, who, _wanted(body.roles), body.expires)
+    add(place, who, wanted_roles(body.roles), body.expires)
     work.session.flush()
     return read_members(work.session, [who], access.id, place.now)[0]
 
@@ -37,7 +37,7 @@ def update_organization_member(
     """Replaces the organization roles of a member."""
     place = access.place(work)
     who = member(place, principal_id)
-    change(place, who, _wanted(body.roles), body.expires)
+    change(place, who, wanted_roles(body.roles), body.expires)
     work.session.flush()
     return read_members(work.session, [who], access.id, place.now)[0]
 
@@ -46,12 +46,6 @@ def remove_organization_member(access: MemberRemover, principal_id: uuid.UUID, w
     """Ends a membership and with it all roles and shares in the organization's tenants; everybody may leave."""
     place = access.place(work)
     remove(place, member(place, principal_id))
-
-
-def _wanted(roles: list[str]) -> list[Wanted]:
-    if len(set(roles)) != len(roles):
-        raise InvalidInput("A role is named twice.", fields={"roles": "must not name a role twice"})
-    return [Wanted(role) for role in roles]
 
 
 def add_routes(router: APIRouter) -> None:

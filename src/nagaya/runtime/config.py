@@ -69,10 +69,10 @@ class PlatformConfig:
     quiesce_timeout: float = 2.0
     backoff_seconds: float = 0.5
     backoff_limit: float = 30.0
-    failure_limit: int = 5
+    failure_limit: int = 10
     """Failures within `failure_window` after which a tenant is `failed`."""
     failure_window: float = 600.0
-    failed_retry: float = 300.0
+    failed_retry: float = 60.0
     """After so long a failed tenant may be tried once more by a wake."""
     log_bytes: int = 10 * 1024 * 1024
     """A log file beyond this size is moved to `<name>.1`."""

@@ -191,7 +191,7 @@ def test_servers_learn_who_shows_them_a_token(settled: Settled) -> None:
 def test_service_accounts_act_within_their_roles(settled: Settled) -> None:
     world, tenant = settled.world, settled.tenant["id"]
     place = "/organizations/acme/service_accounts"
-    made = world.made("POST", place, settled.admin, json={"name": "robot", "description": "builds"})
+    made = world.made("POST", place, settled.admin, json={"name": "robot", "description": "builds", "roles": []})
     key = world.made("POST", f"{place}/{made['id']}/api_keys", settled.admin, json={"name": "ci"})["key"]
     token = exchange(world, key)[1]["access_token"]
     me = world.call("GET", "/users/me", headers=with_key(token)).json()

@@ -4,6 +4,7 @@ import statistics
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,28 @@ def test_other_spellings_of_a_name_give_no_further_guesses(world: World) -> None
 def test_one_address_cannot_try_many_accounts(world: World) -> None:
     assert {log_in(world, f"user{number}")[0] for number in range(50)} == {401}
     assert log_in(world, "another")[0] == 429
+
+
+def test_many_addresses_have_few_guesses_at_one_account_and_lock_no_owner_out(world: World) -> None:
+    world.user("ada")
+    assert log_in(world, "ada", address="192.0.2.200")[0] == 200
+    for name in ("ada", "nobody"):
+        assert {log_in(world, name, "wrong", address=f"198.51.100.{number}")[0] for number in range(25)} == {401}
+        assert log_in(world, name, address="198.51.100.99")[0] == 429
+    assert log_in(world, "ada", address="192.0.2.200")[0] == 200
+
+
+def test_the_oldest_of_too_many_sessions_ends(tmp_path: Path) -> None:
+    world = World(tmp_path, session_limit=3)
+    first = world.user("ada")
+    tokens = [first]
+    for _ in range(3):
+        world.clock.forward(1)
+        tokens.append(world.again(first))
+    assert [world.call("GET", "/users/me", each).status_code for each in tokens] == [401, 200, 200, 200]
+    grace = world.user("grace")
+    assert world.call("GET", "/users/me", grace).status_code == 200
+    world.close()
 
 
 def test_parallel_guesses_are_counted_too(world: World) -> None:

@@ -30,7 +30,9 @@ def manager(api: Installation, root: Actor) -> Actor:
 
 
 def account(by: Actor) -> str:
-    made = by.http.post("/organizations/acme/service_accounts", json={"name": f"robot{uuid.uuid4().hex[:8]}"})
+    made = by.http.post(
+        "/organizations/acme/service_accounts", json={"name": f"robot{uuid.uuid4().hex[:8]}", "roles": []}
+    )
     assert made.status_code == 201
     return str(made.json()["id"])
 
@@ -50,6 +52,28 @@ def test_a_manager_makes_keys_of_accounts_that_hold_no_more(root: Actor, manager
     assert mint(manager, machine) == 201
     member(root, machine, "organization_member")
     assert mint(manager, machine) == 201
+
+
+def test_a_new_account_is_a_member_at_once(root: Actor, manager: Actor) -> None:
+    place = "/organizations/acme/service_accounts"
+    machine = manager.http.post(place, json={"name": "ready"}).json()
+    members = {item["username"]: item for item in root.http.get("/organizations/acme/members").json()}
+    assert [held["role"] for held in members["ready"]["roles"]] == ["organization_member"]
+    assert mint(manager, machine["id"]) == 201
+    found = root.http.get("/organizations/acme/audit_events", params={"target_id": machine["id"]}).json()
+    assert {"service_account.create", "organization_member.create"} <= {item["action"] for item in found}
+
+
+def test_nobody_gives_an_account_more_than_they_may(root: Actor, manager: Actor) -> None:
+    place = "/organizations/acme/service_accounts"
+    refused = manager.http.post(place, json={"name": "mighty", "roles": ["organization_admin"]})
+    assert refused.status_code == 403
+    for roles in (["tenant_admin"], ["organization_member"] * 2, ["nothing"]):
+        assert root.http.post(place, json={"name": "odd", "roles": roles}).status_code == 422
+    names = {item["name"] for item in root.http.get(place).json()}
+    assert not names & {"mighty", "odd"}
+    assert root.http.post(place, json={"name": "mighty", "roles": ["organization_admin"]}).status_code == 201
+    assert root.http.post(place, json={"name": "some@example.com"}).status_code == 422
 
 
 def test_a_manager_gets_no_key_of_an_administrator(root: Actor, manager: Actor) -> None:

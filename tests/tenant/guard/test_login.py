@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -227,6 +228,18 @@ def test_ending_a_session_ends_its_tokens_only(tenant: World) -> None:
     tenant.apply()
     assert (current(tenant, first), current(tenant, second), current(tenant, generic.json())) == (401, 200, 401)
     assert exchange(tenant, tenant.cloud.token(tenant.members["viewer"], sid="laptop")).json() == NOT_AUTHORIZED
+
+
+def test_the_token_in_a_deployment_script_ends_with_the_session(tenant: World) -> None:
+    query = {"provider": "aws", "stack_name": "made"}
+    answer = tenant.request("GET", "/api/v1/stack-deployment/config", tenant.login("admin", sid="laptop"), query=query)
+    assert answer.status == 200
+    found = re.search(r"param_ZenMLServerAPIToken=([^&]+)", answer.json()["deployment_url"])
+    assert found
+    assert current(tenant, found[1]) == 200
+    tenant.cloud.revoked["laptop"] = time.time() + 3600
+    tenant.apply()
+    assert current(tenant, found[1]) == 401
 
 
 def test_revoking_all_tokens_of_somebody_ends_those_issued_before(tenant: World) -> None:

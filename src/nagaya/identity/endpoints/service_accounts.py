@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from nagaya.access.machines import require_key
 from nagaya.access.policy import OrganizationAccess, organization_dependency
+from nagaya.access.service import add, find_account, wanted_roles
 from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging
 from nagaya.http.state import State
@@ -49,8 +50,14 @@ def list_service_accounts(work: Work, page: Paging, access: Reader) -> Sequence[
 
 @router.post("", status_code=201, response_model=ServiceAccountRead, responses=responses(Conflict))
 def create_service_account(body: ServiceAccountCreate, work: Work, access: Creator) -> ServiceAccount:
-    """Creates a service account. It can do nothing until somebody gives it a role."""
-    return service_accounts.create(work, access.id, username=body.name, description=body.description)
+    """Creates a service account and gives it organization roles, of which the caller must be allowed to give each."""
+    account = service_accounts.create(work, access.id, username=body.name, description=body.description)
+    if body.roles:
+        access.standing.require("member:create")
+        place = access.place(work)
+        add(place, find_account(place, str(account.id)), wanted_roles(body.roles), None)
+        work.session.flush()
+    return account
 
 
 @router.get("/{account_id}", response_model=ServiceAccountRead)

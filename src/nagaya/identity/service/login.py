@@ -93,16 +93,27 @@ def candidate_of(state: AppState, login: str, address: str) -> Candidate:
             _throttle(state, db, address, target_name=login)
             return Candidate(None, None)
         # By id: one account goes by several names, and by each of them in any case.
-        _throttle(state, db, address, target_id=str(user.id))
+        familiar = repository.signed_in_from(db, user.id, address)
+        _throttle(state, db, address, familiar=familiar, target_id=str(user.id))
         return Candidate(user.id, user.password_hash)
 
 
-def _throttle(state: AppState, db: Db, address: str, **target: str) -> None:
+def _throttle(state: AppState, db: Db, address: str, *, familiar: bool = False, **target: str) -> None:
+    """Refuses too many guesses: of one address at one account, of one address, and of all addresses at one account.
+
+    The last would let strangers lock somebody out, so it spares addresses that are `familiar`.
+    """
     settings = state.settings
     since = state.now() - dt.timedelta(seconds=settings.login_window)
     here = audit_repository.count(db, ACTION, "denied", since, address=address, **target)
     total = audit_repository.count(db, ACTION, "denied", since, address=address)
-    if here >= settings.login_attempts or total >= settings.login_attempts * ADDRESS_FACTOR:
+    # Unknown names too: who exists must not show in how many guesses there are.
+    everywhere = audit_repository.count(db, ACTION, "denied", since, **target)
+    if (
+        here >= settings.login_attempts
+        or total >= settings.login_attempts * ADDRESS_FACTOR
+        or (everywhere >= settings.login_attempts * settings.account_factor and not familiar)
+    ):
         raise TooManyRequests(
             f"Too many failed sign-ins; try again in {settings.login_window // 60 or 1} minutes.",
             retry_after=settings.login_window,

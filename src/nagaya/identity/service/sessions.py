@@ -81,6 +81,7 @@ def begin(
         expires=now + dt.timedelta(seconds=seconds),
     )
     work.session.add(session)
+    _end_oldest(work, state, owner.id, keep=session.id)
     if isinstance(owner, User):
         owner.last_login = now
     origin = work.origin
@@ -97,6 +98,18 @@ def begin(
         epoch=owner.valid_after,
     )
     return Issued(token, seconds, session.id)
+
+
+def _end_oldest(work: UnitOfWork, state: AppState, principal_id: uuid.UUID, *, keep: uuid.UUID) -> None:
+    """Keeps the number of somebody's sessions bounded: whoever signs in over and over loses the oldest."""
+    now = state.now()
+    work.session.flush()
+    statement = repository.live_sessions(principal_id, now).where(Session.id != keep)
+    surplus = [each.id for each in work.session.scalars(statement.offset(state.settings.session_limit - 1))]
+    if not surplus:
+        return
+    repository.revoke_sessions(work.session, now, Session.id.in_(surplus))
+    principal_changed(work, principal_id)
 
 
 def short_token(state: AppState, principal: Principal) -> Issued | None:
