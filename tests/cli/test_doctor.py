@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -128,7 +129,7 @@ def test_what_is_not_protected_is_said(tmp_path: Path) -> None:
     assert findings["tenant_users"].message.startswith("Everything runs as one user")
     assert "not encrypted" in findings["transport"].message
     walled = PlatformConfig.create(
-        tmp_path / "b", service_uid=199990, tenant_uids=(200000, 200009), public_url="https://zenml.test"
+        tmp_path / "b", service_uid=199990, tenant_uids=(1_900_000_000, 1_900_000_009), public_url="https://zenml.test"
     )
     assert {finding.state for finding in doctor.check_protection(walled)} == {"ok"}
 
@@ -153,3 +154,24 @@ def test_the_command_exits_with_one_when_something_is_wrong(nagaya: Nagaya) -> N
 
 def test_a_data_directory_that_does_not_exist_yet(config: PlatformConfig) -> None:
     assert "will make it" in found(config)["data_directory"].message
+
+
+def test_user_ids_that_somebody_else_uses_too(tmp_path: Path) -> None:
+    other = PlatformConfig.create(tmp_path / "other", service_uid=None, tenant_uids=(900_000, 900_010))
+    other.save()
+    code = "print(flush=True); import sys; sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "nagaya.supervisor.main", str(other.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for uids, warned in (((900_010, 900_020), True), ((900_011, 900_020), False)):
+            config = PlatformConfig.create(tmp_path / "data", service_uid=None, tenant_uids=uids)
+            messages = [item.message for item in doctor.check_protection(config) if item.check == "tenant_uids"]
+            assert any(str(other.data_dir) in message for message in messages) is warned
+        assert list(doctor.check_uid_overlap(other.run_dir, 900_000, 900_010)) == []
+    finally:
+        process.communicate()

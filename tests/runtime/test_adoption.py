@@ -7,6 +7,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -160,3 +162,38 @@ def test_killed_at_random_moments_it_always_heals(place: Path) -> None:
             assert keeper.call("wake", id=tenant)["pid"]
         keeper.check_invariants()
         assert len(keeper.tenants()) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root tenants have no users of their own")
+def test_what_tenants_left_behind_without_a_keeper_ends_but_not_what_belongs_to_another(keeper: KeeperProcess) -> None:
+    tenant, awake = keeper.create(), keeper.create()
+    keeper.call("wake", id=tenant)
+    living = keeper.call("wake", id=awake)["pid"]
+    keeper.call("sleep", id=tenant)
+    uids = json.loads((keeper.config.keeper_dir / "uids.json").read_text())["assigned"]
+    keeper.kill()
+    start = "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], user=int(sys.argv[1])).pid, flush=True)"
+    disguise = ["nagaya_tenant.plain", "/etc/passwd"]
+    orphan = subprocess.Popen(["sh", "-c", "sleep 60; true", *disguise], user=uids[tenant])
+    child = subprocess.Popen(["sleep", "60"], user=uids[awake])
+    zygote = subprocess.Popen(
+        [sys.executable, "-c", f"{start}; sys.stdin.read()", str(uids[tenant]), "nagaya_tenant.zygote", "/elsewhere/z"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert zygote.stdout is not None
+    others = int(zygote.stdout.readline())
+    try:
+        keeper.start()
+        keeper.call("hello")
+        assert orphan.wait(timeout=10) == -signal.SIGKILL
+        assert child.poll() is None, "it belongs to a tenant that runs"
+        assert alive(others), "it belongs to another platform"
+        assert keeper.state(awake)["pid"] == living
+    finally:
+        for process in (orphan, child):
+            process.kill()
+            process.wait()
+        os.kill(others, signal.SIGKILL)
+        zygote.communicate()

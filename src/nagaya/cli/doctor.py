@@ -216,6 +216,25 @@ def check_port(config: PlatformConfig) -> Iterator[Finding]:
             yield Finding("port", "ok", f"{config.host}:{config.port} is free.")
 
 
+def check_uid_overlap(run_dir: Path, first: int, last: int) -> Iterator[Finding]:
+    """Whether somebody else on this host uses the tenants' user ids: another platform that runs, or containers."""
+    from nagaya.runtime.local.orphans import other_platforms  # noqa: PLC0415  (only as root)
+
+    users = {
+        f"The platform of {other.data_dir}"
+        for other in other_platforms(run_dir).values()
+        if other.tenant_uids is not None and other.tenant_uids[0] <= last and first <= other.tenant_uids[1]
+    }
+    subordinate = Path("/etc/subuid")
+    for line in subordinate.read_text(encoding="utf-8").splitlines() if subordinate.exists() else ():
+        name, start, count = [*line.strip().split(":"), "", ""][:3]
+        if start.isdecimal() and count.isdecimal() and int(start) <= last and first < int(start) + int(count):
+            users.add(f"{name} (for containers, {subordinate})")
+    for user in sorted(users):
+        text = f"{user} may use the same user ids as tenants here: they could read and end each other's."
+        yield Finding("tenant_uids", "warning", text, "Give each its own range: NAGAYA_TENANT_UIDS.")
+
+
 def check_protection(config: PlatformConfig) -> Iterator[Finding]:
     """What is not protected on this host (SECURITY.md has the reasons)."""
     if config.tenant_uids is None:
@@ -224,6 +243,7 @@ def check_protection(config: PlatformConfig) -> Iterator[Finding]:
     else:
         first, last = config.tenant_uids
         yield Finding("tenant_users", "ok", f"Each tenant runs as a user of its own ({first} to {last}).")
+        yield from check_uid_overlap(config.run_dir, first, last)
     parts = urlsplit(config.public_url)
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
         text = f"{config.public_url} is not encrypted: passwords and tokens can be read on the way."

@@ -21,6 +21,7 @@ from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.limiter import WakeLimiter
 from nagaya.runtime.local.methods import Methods
+from nagaya.runtime.local.orphans import end_orphans
 from nagaya.runtime.local.processes import Reaper, Watched, become_subreaper, kill_and_wait
 from nagaya.runtime.local.server import Connection, RpcServer, allowed_uids
 from nagaya.runtime.local.sleep import Gateway, Sleeper
@@ -112,6 +113,7 @@ class Keeper:
         processes = self._load()
         known = frozenset(process.pid for process in processes.values())
         kill_and_wait(stray_tenants(self.config.run_dir, known=known, zygotes=zygotes))
+        self._end_orphans({self.host.uids.assigned(tenant) for tenant in processes})
         for tenant in self.tenants.values():
             await tenant.adopt(processes.get(tenant.id))
         await self._finish_purges()
@@ -131,6 +133,13 @@ class Keeper:
             if process is not None:
                 processes[record.id] = process
         return processes
+
+    def _end_orphans(self, living: set[int | None]) -> None:
+        """End what tenants left behind while there was no keeper; without root they have no users of their own."""
+        if os.geteuid() == 0 and self.config.tenant_uids is not None:
+            ended = end_orphans(self.config.run_dir, self.host.uids.was_given, living)
+            if ended:
+                logger.warning("ended %d processes that tenants had left behind", ended)
 
     async def _finish_purges(self) -> None:
         for tenant in [item for item in self.tenants.values() if item.record.purging]:

@@ -45,6 +45,12 @@ class UidAllocator:
         """Return the user id that a tenant has, or None."""
         return None if self._span is None else self._assigned.get(tenant)
 
+    def was_given(self, uid: int) -> bool:
+        """Tell whether a user id belongs, or ever belonged, to a tenant here."""
+        if self._span is None:
+            return False
+        return self._span[0] <= uid < self._next or uid in self._assigned.values()
+
     def release(self, tenant: str) -> None:
         """Forget a removed tenant; its number stays used."""
         if tenant in self._assigned:
