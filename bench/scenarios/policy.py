@@ -124,6 +124,9 @@ def run(context: Context) -> list[Row]:
         values: dict[str, list[list[float]]] = {label: [] for label in callers}
         for _ in range(context.blocks):
             for label, caller in callers.items():
+                # A plain server closes an idle connection after five seconds, which the other blocks may take.
+                caller.close()
+                caller.expect("GET", PATH)
                 values[label].append([caller.timed("GET", PATH) for _ in range(PER_BLOCK)])
     finally:
         for caller in callers.values():
