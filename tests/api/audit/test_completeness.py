@@ -159,7 +159,7 @@ SAMPLES: dict[str, Make] = {
     "create_user": lambda s: Call("POST", "/users", s.root, json={"email": "new@example.com"}),
     "update_user": lambda s: Call("PATCH", f"/users/{s.admin.id}", s.root, json={"name": "A"}),
     "delete_user": lambda s: Call("DELETE", f"/users/{s.admin.id}", s.root),
-    "create_service_account": lambda s: Call("POST", ACCOUNTS, s.admin, json={"name": "robot"}),
+    "create_service_account": lambda s: Call("POST", ACCOUNTS, s.admin, json={"name": "robot", "roles": []}),
     "update_service_account": lambda s: Call("PATCH", account(s), s.admin, json={"is_active": False}),
     "delete_service_account": lambda s: Call("DELETE", account(s), s.admin),
     "create_api_key": lambda s: Call("POST", f"{account(s)}/api_keys", s.admin, json={"name": "ci"}),
