@@ -41,12 +41,15 @@ class Seed:
 
     def _make(self) -> None:
         ids = self.ids
-        stack = self.world.request("GET", "/api/v1/stacks", self.token).json()["items"][0]
+        # Other tests of the session may have made stacks and components of their own before this seed.
+        named = {"name": "default", "size": "100"}
+        stack = self.world.request("GET", "/api/v1/stacks", self.token, query=named).json()["items"][0]
         ids["platform_stack"] = stack["id"]
-        components = self.world.request("GET", "/api/v1/components", self.token).json()["items"]
+        components = self.world.request("GET", "/api/v1/components", self.token, query=named).json()["items"]
         by_type = {each["body"]["type"]: each["id"] for each in components}
         ids.update(orchestrator=by_type["orchestrator"], artifact_store=by_type["artifact_store"])
-        flavors = self.world.request("GET", "/api/v1/flavors", self.token).json()["items"]
+        integrated = {"integration": "built-in", "size": "100"}
+        flavors = self.world.request("GET", "/api/v1/flavors", self.token, query=integrated).json()["items"]
         ids["platform_flavor"] = flavors[0]["id"]
         for param, path in (
             ("secret_id", "secrets"),
