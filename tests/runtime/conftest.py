@@ -22,5 +22,5 @@ def place() -> Iterator[Path]:
 @pytest.fixture
 def keeper(place: Path) -> Iterator[KeeperProcess]:
     """A running keeper with the stand-in engine."""
-    with running_keeper(place) as process:
+    with running_keeper(place, failure_limit=5) as process:
         yield process
