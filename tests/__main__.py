@@ -45,18 +45,20 @@ class Suite:
         name: Name for `--only`.
         places: Files and directories.
         engine: In the engine's environment.
-        alone: Beside nothing else, and unmeasured: these show that the processes work together, at their real speed.
+        real: Whole platforms with stock clients and browsers; `--fast` leaves these out.
         measured: Under coverage.
     """
 
     name: str
     places: tuple[str, ...]
     engine: bool = False
-    alone: bool = False
+    real: bool = False
     measured: bool = True
 
 
 MATRIX = "tests/tenant/guard/test_matrix.py"
+PLATFORMS = ("tests/e2e/test_proofs.py", "tests/e2e/test_unprivileged.py")
+"""End-to-end tests that start platforms of their own."""
 SUITES = (
     # Thousands of requests through the same few lines: measuring them would only double their time.
     Suite("matrix", (MATRIX,), engine=True, measured=False),
@@ -65,7 +67,9 @@ SUITES = (
     Suite("runtime", ("tests/runtime", "tests/supervisor", "tests/engines")),
     Suite("process", ("tests/tenant/process",), engine=True),
     Suite("rest", ("tests",)),
-    Suite("e2e", ("tests/e2e", "tests/docs/test_tutorial.py"), alone=True),
+    # These show that the processes work together, so they are left as they are.
+    Suite("e2e", ("tests/e2e", *(f"--ignore={place}" for place in PLATFORMS)), real=True, measured=False),
+    Suite("platforms", (*PLATFORMS, "tests/docs/test_tutorial.py"), real=True, measured=False),
 )
 ELSEWHERE = [
     f"--ignore={place}" for suite in SUITES if suite.name != "rest" for place in suite.places if place[0] != "-"
@@ -151,7 +155,7 @@ def run_suite(suite: Suite, arguments: Sequence[str], *, measured: bool, quiet: 
 
 def run_suites(report: Report, only: str | None, fast: bool, arguments: list[str]) -> None:
     """Runs the suites that are wanted, two at a time, and adds their counts."""
-    chosen = [suite for suite in SUITES if only in (None, suite.name) and not (fast and suite.alone)]
+    chosen = [suite for suite in SUITES if only in (None, suite.name) and not (fast and suite.real)]
     named = [a for a in arguments if not a.startswith("-") and (ROOT / a.split("::")[0]).exists()]
     options = ["-m", "not e2e"] * fast + [a for a in arguments if a not in named]
     if named:
@@ -163,12 +167,10 @@ def run_suites(report: Report, only: str | None, fast: bool, arguments: list[str
     def run(suite: Suite, *, quiet: bool = True) -> tuple[Suite, int]:
         ignored = ELSEWHERE if suite.name == "rest" else []
         wanted = [*options, *ignored, *suite.places]
-        return suite, run_suite(suite, wanted, measured=measured and suite.measured and not suite.alone, quiet=quiet)
+        return suite, run_suite(suite, wanted, measured=measured and suite.measured, quiet=quiet)
 
-    together = [suite for suite in chosen if not suite.alone]
     with ThreadPoolExecutor(2) as pool:
-        codes = list(pool.map(lambda suite: run(suite, quiet=len(together) > 1), together))
-    codes += [run(suite, quiet=False) for suite in chosen if suite.alone]
+        codes = list(pool.map(lambda suite: run(suite, quiet=len(chosen) > 1), chosen))
     for suite, code in codes:
         report.add_junit(suite.name, RESULTS / f"{suite.name}.xml")
         if code == LEFTOVERS:
