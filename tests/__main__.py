@@ -3,7 +3,7 @@
 python -m tests [--fast] [--only NAME] [pytest arguments]
 --fast leaves out the end-to-end tests and the coverage thresholds; --only runs one stage: lint, format, types, or one
 of the suites below. With pytest arguments, those that name files run in the environment of these files.
-Whole runs measure coverage; two suites run at a time, the end-to-end tests alone. A process that a suite leaves behind
+Whole runs measure coverage; two suites run at a time. A process that a suite leaves behind
 fails it. With CI=true a test that is skipped because a browser, the engine or the client is missing counts as failed.
 """
 
