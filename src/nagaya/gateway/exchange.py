@@ -17,6 +17,9 @@ _CONNECT_SECONDS = 5.0
 # A kept connection may be closed by the other side at the very moment in which it is used; what must not be sent twice
 # goes over a connection that was used a moment ago or over a new one, which costs a tenth of a millisecond.
 _FRESH_SECONDS = 1.0
+# Between a tenant's death and the keeper's notice of it lie milliseconds; a start takes longer on a busy machine.
+_REFUSED_SECONDS = 10.0
+_REFUSED_PAUSE = 0.05
 
 
 class Exchange:
@@ -113,11 +116,15 @@ async def forward(
     """Pass `request` to the socket `path` and the answer to `client`; returns the answer's status.
 
     If the upstream goes away before any byte of an answer, the request is sent once more, to the socket that `again`
-    names, provided that repeating is harmless. Raises `GatewayError` (502) if there is no answer.
+    names, provided that repeating is harmless. A tenant that refuses connections has just died and is being started
+    again, which takes a moment: then `again` is asked until it names one that answers. Raises `GatewayError` (502) if
+    there is no answer.
     """
     idempotent = request.method in IDEMPOTENT_METHODS
     retried = False
+    patience = asyncio.get_running_loop().time() + _REFUSED_SECONDS
     while True:
+        connection: UpstreamConnection | None = None
         exchange = Exchange(client, request, from_tenant=from_tenant)
         try:
             connection = None if retried else pools.get(path).take(math.inf if idempotent else _FRESH_SECONDS)
@@ -128,6 +135,12 @@ async def forward(
             if client.answering:
                 client.break_off()
                 return exchange.status
+            refused = from_tenant and connection is None and request.body.replayable
+            if refused and asyncio.get_running_loop().time() < patience:
+                retried = True
+                await asyncio.sleep(_REFUSED_PAUSE)
+                path = await again()
+                continue
             if retried or not error.silent or not request.body.replayable or not (idempotent or error.unused):
                 raise _bad_gateway(error, idempotent=idempotent) from error
             retried = True
