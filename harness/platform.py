@@ -186,4 +186,5 @@ class Platform:
     def process_ids(self) -> dict[str, int]:
         """Returns the ids of the platform's own processes by name (`supervisor`, `keeper`, `api`, `gateway`)."""
         status = json.loads(self.command("status", "--data-dir", str(self.data_dir), "--json").stdout)
-        return {process["name"]: process["pid"] for process in status["processes"] if process["pid"]}
+        found = {process["name"]: process["pid"] for process in status["processes"] if process["pid"]}
+        return {"supervisor": status["pid"], **found}
