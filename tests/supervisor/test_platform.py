@@ -39,8 +39,7 @@ def test_it_serves_and_stops_in_order(platform: Platform) -> None:
     assert [path for path in platform.config.run_dir.rglob("*") if path.is_socket()] == []
     assert control.status(platform.config)["state"] == "stopped"
     assert control.stop(platform.config)
-    log = (platform.config.log_dir / "gateway.log").read_text()
-    assert "serving ['gateway']" in log
+    wait_for(lambda: "serving ['gateway']" in (platform.config.log_dir / "gateway.log").read_text())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving up privileges needs root")
@@ -54,7 +53,7 @@ def test_as_root_services_give_up_their_privileges_and_see_no_passwords(
         assert about["groups"] == []
         assert about["no_new_privs"] == "1"
         assert "pw" not in str(about["env"]) + str(about["config"])
-        assert "uid 199998" in (platform.config.log_dir / "api.log").read_text()
+        wait_for(lambda: "uid 199998" in (platform.config.log_dir / "api.log").read_text())
         data = platform.config.data_dir
         assert data.stat().st_mode & 0o7777 == 0o711
         assert (data / "keys").stat().st_uid == platform.config.service_uid
