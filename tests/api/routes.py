@@ -39,6 +39,7 @@ class Operation:
             "principal_id": str(settled.admin.id),
             "session_id": str(settled.admin.session_id),
             "name": "staging",
+            "role": "tenant_viewer",
             "feature": "pipeline",
             "id_or_code": str(uuid.uuid4()),
         }
