@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.api.world import PASSWORD, Settled
+from tests.pages.test_accessibility import check
 from tests.pages.test_pages import field, get, sign_in, submit
 
 
@@ -24,6 +25,7 @@ def test_somebody_new_joins_and_is_signed_in(settled: Settled) -> None:
     for text in ("Join acme", "grace@example.com", "In the tenant staging", "Developer", "vision &lt;b&gt;"):
         assert text in page.text
     assert page.headers["cache-control"] == "no-store"
+    check(page.text)
     for bad in (form(address, "short", "short"), form(address, repeated="another one entirely")):
         assert submit(browser, address, "/invitation", **bad).status_code == 422
     done = submit(browser, address, "/invitation", **form(address))
@@ -38,6 +40,7 @@ def test_somebody_with_an_account_signs_in_first(settled: Settled) -> None:
     world.user("grace")
     page = get(world.browser(), address)
     assert "Sign in to accept" in page.text
+    check(page.text)
     assert "new-password" not in page.text
     next_page = f"/login?next=/invitation%3Ftoken%3D{address.partition('=')[2]}"
     assert next_page in page.text
@@ -45,7 +48,9 @@ def test_somebody_with_an_account_signs_in_first(settled: Settled) -> None:
     assert "this invitation is for somebody else" in get(other, address).text
     assert refused(other, address).status_code == 403
     browser = sign_in(world, "grace")
-    assert ">Accept</button>" in get(browser, address).text
+    mine = get(browser, address).text
+    assert ">Accept</button>" in mine
+    check(mine)
     done = submit(browser, address, "/invitation", token=address.partition("=")[2])
     assert (done.status_code, done.headers["location"]) == (303, "/o/acme")
     assert "set-cookie" not in done.headers or "nagaya=" not in done.headers["set-cookie"]
