@@ -20,7 +20,9 @@ from nagaya.identity import endpoints as identity
 from nagaya.operations import endpoints as operations
 from nagaya.organizations import endpoints as organizations
 from nagaya.pages import endpoints as pages
+from nagaya.rbac import endpoints as rbac
 from nagaya.tenants import endpoints as tenants
+from nagaya.usage import endpoints as usage
 
 API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
@@ -65,7 +67,7 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, access, tenants, operations, audit):
+    for noun in (identity, organizations, access, tenants, operations, audit, rbac, usage):
         router.include_router(noun.router)
     return router
 
