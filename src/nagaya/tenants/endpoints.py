@@ -139,7 +139,7 @@ def create_tenant(
     made = read_tenants(work.session, [(tenant, access.organization)], platform.addresses)[0]
     environment = None
     if key is not None:
-        environment = enrollment.environment(tenant, access.organization, platform.addresses, key, None)
+        environment = enrollment.environment(tenant, access.organization, platform.addresses, key)
     return TenantCreated(**made.model_dump(), enrollment_key=key, environment=environment)
 
 
@@ -212,7 +212,7 @@ def _act(
 
 
 def rotate_enrollment_key(
-    access: TenantOperator, body: KeyRotation, work: Work, state: State, platform: Platform, response: Response
+    access: TenantOperator, body: KeyRotation, work: Work, state: State, response: Response
 ) -> EnrollmentKeyRead:
     """Makes a new enrollment key; the one until now, and all that came out of it, ends now or after the overlap."""
     tenant = access.tenant
@@ -234,7 +234,7 @@ def rotate_enrollment_key(
     return EnrollmentKeyRead(
         tenant_id=tenant.id,
         enrollment_key=key,
-        environment=enrollment.environment(tenant, access.organization, platform.addresses, key, tenant.server_url),
+        environment={enrollment.KEY_VARIABLE: key},
     )
 
 

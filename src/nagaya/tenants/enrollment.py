@@ -30,6 +30,7 @@ from nagaya.tenants.spec import Addresses
 KEY_CHARACTERS: Final = 43
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PURPOSE: Final = "enrollment key"
+KEY_VARIABLE: Final = "ZENML_SERVER_PRO_OAUTH2_CLIENT_SECRET"
 WAITING: Final = "Waiting for the server: start it with the enrollment key."
 FIRST_LOOK: Final = dt.timedelta(seconds=10)
 """Longest wait between a report and the look at the server."""
@@ -122,28 +123,27 @@ def _in_force(now: dt.datetime) -> ColumnElement[bool]:
     return or_(EnrollmentKey.expires.is_(None), EnrollmentKey.expires > now)
 
 
-def environment(
-    tenant: Tenant, organization: Organization, addresses: Addresses, key: str, url: str | None
-) -> dict[str, str]:
+def environment(tenant: Tenant, organization: Organization, addresses: Addresses, key: str) -> dict[str, str]:
     """Returns the environment of the tenant's server, in the names of ZenML 0.80 and newer.
+
+    Only the server's own address is left to be filled in.
 
     Args:
         tenant: An enrolled tenant.
         organization: Its organization.
         addresses: Where the platform is.
         key: The enrollment key.
-        url: Address that the server will have, if it is known.
     """
     return {
         "ZENML_SERVER_DEPLOYMENT_TYPE": "cloud",
-        "ZENML_SERVER_SERVER_URL": url or "https://zenml.example.com",
+        "ZENML_SERVER_SERVER_URL": "",
         "ZENML_SERVER_JWT_SECRET_KEY": secrets.token_hex(32),
         "ZENML_SERVER_JWT_TOKEN_EXPIRE_MINUTES": str(JWT_MINUTES),
         "ZENML_SERVER_CORS_ALLOW_ORIGINS": addresses.public_url,
         "ZENML_SERVER_PRO_API_URL": addresses.api_url,
         "ZENML_SERVER_PRO_DASHBOARD_URL": addresses.dashboard_url(organization.name),
         "ZENML_SERVER_PRO_OAUTH2_AUDIENCE": SERVER_AUDIENCE,
-        "ZENML_SERVER_PRO_OAUTH2_CLIENT_SECRET": key,
+        KEY_VARIABLE: key,
         "ZENML_SERVER_PRO_ORGANIZATION_ID": str(organization.id),
         "ZENML_SERVER_PRO_ORGANIZATION_NAME": organization.name,
         "ZENML_SERVER_PRO_WORKSPACE_ID": str(tenant.id),

@@ -147,7 +147,8 @@ class TenantCreated(TenantRead):
     enrollment_key: str | None = Field(default=None, description="For `enroll=true`: shown this once, never again.")
     environment: dict[str, str] | None = Field(
         default=None,
-        description="For `enroll=true`: the environment of the server, in the names of ZenML 0.80 and newer.",
+        description="For `enroll=true`: the environment of the server, in the names of ZenML 0.80 and newer; its "
+        "address (`ZENML_SERVER_SERVER_URL`) is to be filled in.",
     )
 
 
@@ -167,7 +168,7 @@ class EnrollmentKeyRead(Output):
 
     tenant_id: uuid.UUID
     enrollment_key: str = Field(description="Shown this once, never again.")
-    environment: dict[str, str] = Field(description="Environment of the server, in the names of ZenML 0.80 and newer.")
+    environment: dict[str, str] = Field(description="What changes in the environment of the server.")
 
 
 class TenantLogs(Output):
