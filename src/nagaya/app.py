@@ -17,10 +17,12 @@ from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
 from nagaya.identity import endpoints as identity
+from nagaya.invitations import endpoints as invitations
 from nagaya.operations import endpoints as operations
 from nagaya.organizations import endpoints as organizations
 from nagaya.pages import endpoints as pages
 from nagaya.rbac import endpoints as rbac
+from nagaya.teams import endpoints as teams
 from nagaya.tenants import endpoints as tenants
 from nagaya.usage import endpoints as usage
 
@@ -67,7 +69,7 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, access, tenants, operations, audit, rbac, usage):
+    for noun in (identity, organizations, teams, invitations, access, tenants, operations, audit, rbac, usage):
         router.include_router(noun.router)
     return router
 
