@@ -14,7 +14,7 @@ CLIENT = str(uuid.uuid4())
 CHANGES_NOTHING = frozenset(
     {"report_tenant_status", "report_workspace_status", "check_permissions", "report_usage", "report_usage_batch"}
 )
-"""Questions of servers; signs of life of hosted ones, of which nothing is stored; and usage, which is a record itself."""
+"""Questions of servers, signs of life of hosted ones, of which nothing is stored, and usage, a record itself."""
 CHANGES_TWO_THINGS = frozenset({"accept_invitation_link"})
 """It makes an account and a membership, each of which has an event of its own."""
 

@@ -184,7 +184,11 @@ def test_events_are_taken_in_once(api: Installation, tenant: str, root: Actor) -
     ]
     assert rows[0].target_id == "abc"
     again = {"seq": 6, "time": 2.0, "kind": "usage", "feature": "pipeline", "total": 1, "resource_id": "r"}
-    odd_usage = [{**again, "seq": 7, "total": 9}, {**again, "seq": 8, "feature": ""}, {**again, "seq": 9, "total": True}]
+    odd_usage = [
+        {**again, "seq": 7, "total": 9},
+        {**again, "seq": 8, "feature": ""},
+        {**again, "seq": 9, "total": True},
+    ]
     assert client.post("/events", json={"events": [again, *odd_usage]}).json() == {"acknowledged": 9}
     assert root.http.get(f"/tenants/{tenant}").json()["usage_counts"] == {"pipeline": 1}
     deleted = {**again, "seq": 10, "total": -1}
