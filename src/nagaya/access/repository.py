@@ -17,6 +17,7 @@ from nagaya.access.roles import ORGANIZATION_ADMIN, ROLES_ENTERING_TENANTS
 from nagaya.db.search import contains
 from nagaya.identity.models import ServiceAccount, User
 from nagaya.identity.principal import Principal
+from nagaya.invitations.models import Invitation
 from nagaya.teams.models import Team, TeamMember
 
 HolderKind = Literal["user", "service_account", "team", "invitation"]
@@ -272,6 +273,48 @@ def held(
         RoleAssignment.organization_id == organization_id, RoleAssignment.principal_id == principal_id, place
     )
     return list(session.scalars(statement.order_by(RoleAssignment.created, RoleAssignment.id)))
+
+
+def role_assignments(
+    organization_id: uuid.UUID,
+    role: str,
+    now: dt.datetime,
+    *,
+    tenant_id: uuid.UUID | None = None,
+    project_id: uuid.UUID | None = None,
+    principal_id: uuid.UUID | None = None,
+) -> Select[RoleAssignment]:
+    """Returns the SELECT of who holds a role in an organization, in the order in which it was given.
+
+    Args:
+        organization_id: The organization.
+        role: Name of the role.
+        now: Current time; expired ones are left out.
+        tenant_id: Only in this tenant.
+        project_id: Only in this project.
+        principal_id: Only this holder's.
+    """
+    statement = select(RoleAssignment).where(
+        RoleAssignment.organization_id == organization_id, RoleAssignment.role == role, in_force(now)
+    )
+    if tenant_id is not None:
+        statement = statement.where(RoleAssignment.tenant_id == tenant_id)
+    if project_id is not None:
+        statement = statement.where(RoleAssignment.project_id == project_id)
+    if principal_id is not None:
+        statement = statement.where(RoleAssignment.principal_id == principal_id)
+    return statement.order_by(RoleAssignment.created, RoleAssignment.id)
+
+
+def holder_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Returns how to show whoever holds roles: usernames, names of teams, addresses of invitations."""
+    named = union_all(
+        select(User.id, User.username.label("name")).where(User.id.in_(ids)),
+        select(ServiceAccount.id, ServiceAccount.username).where(ServiceAccount.id.in_(ids)),
+        select(Team.id, Team.name).where(Team.id.in_(ids)),
+        select(Invitation.id, Invitation.email).where(Invitation.id.in_(ids)),
+    )
+    return {row.id: row.name for row in session.execute(named)}
 
 
 def lasting_administrators(session: Session, organization_id: uuid.UUID) -> int:
