@@ -69,7 +69,8 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, teams, invitations, access, tenants, operations, audit, rbac, usage):
+    # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
+    for noun in (identity, organizations, teams, invitations, access, usage, tenants, operations, audit, rbac):
         router.include_router(noun.router)
     return router
 

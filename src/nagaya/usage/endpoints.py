@@ -13,7 +13,7 @@ from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import ServerPrincipal
 from nagaya.identity.principal import Server
 from nagaya.tenants.models import Tenant
-from nagaya.usage import repository, service
+from nagaya.usage import limits, repository, service
 from nagaya.usage.models import RESOURCE_LENGTH, storable
 from nagaya.usage.schemas import Entitlement, Limits, UsageEvent, UsageRead, UsageTaken
 
@@ -52,7 +52,7 @@ def check_entitlement(
 ) -> Entitlement:
     """Tells a server whether its tenant may have one more resource of a feature: 402 if a limit is reached."""
     _require_home(server, organization_id)
-    service.require(db, server.tenant_id, server.organization_id, feature)
+    limits.require(db, server.tenant_id, server.organization_id, feature)
     return Entitlement(feature=feature)
 
 
@@ -105,9 +105,9 @@ def list_usage(access: UsageReader, db: Db, page: Paging) -> list[UsageRead]:
     """Lists what each tenant of the organization uses, by name of the tenant."""
     tenants = page.fetch(db, repository.listing(access.id))
     ids = [each.id for each in tenants]
-    counts, limits = repository.counts(db, ids), repository.limits(db, ids)
+    counts, own = repository.counts(db, ids), repository.limits(db, ids)
     return [
-        UsageRead(tenant_id=each.id, tenant=each.name, features=counts.get(each.id, {}), limits=limits.get(each.id, {}))
+        UsageRead(tenant_id=each.id, tenant=each.name, features=counts.get(each.id, {}), limits=own.get(each.id, {}))
         for each in tenants
     ]
 

@@ -1,19 +1,17 @@
-"""Rules of usage: every resource counts once, and a feature whose limit is reached is refused."""
+"""Rules of usage: every resource counts once, and tenants are told when a limit is reached."""
 
 import datetime as dt
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sqlalchemy.orm import Session
 
 from nagaya import audit
 from nagaya.access import changes
-from nagaya.errors import LimitReached
 from nagaya.http.transactions import UnitOfWork
 from nagaya.tenants.models import Tenant
 from nagaya.usage import repository
+from nagaya.usage.limits import exhausted
 from nagaya.usage.models import UsageCount, UsageRecord
 from nagaya.usage.repository import Counts
 
@@ -88,55 +86,6 @@ def _add(work: UnitOfWork, tenant: Tenant, moved: Counts) -> None:
         changes.organization_changed(work, tenant.organization_id)
 
 
-def exhausted(session: Session, tenants: dict[uuid.UUID, uuid.UUID]) -> dict[uuid.UUID, Counts]:
-    """Returns the features whose limit is reached, by tenant: of the tenant itself or of its organization.
-
-    Args:
-        session: Database session.
-        tenants: Organization by tenant.
-
-    Returns:
-        By tenant, zero for each such feature: the form in which a policy document carries it.
-    """
-    organizations = set(tenants.values())
-    limits = repository.limits(session, [*tenants, *organizations])
-    if not limits:
-        return {}
-    whole = repository.organization_counts(session, [each for each in organizations if each in limits])
-    single = repository.counts(session, [each for each in tenants if each in limits])
-    found: dict[uuid.UUID, Counts] = {}
-    for tenant_id, organization_id in tenants.items():
-        reached = _reached(limits.get(tenant_id, {}), single.get(tenant_id, {}))
-        reached |= _reached(limits.get(organization_id, {}), whole.get(organization_id, {}))
-        if reached:
-            found[tenant_id] = dict.fromkeys(sorted(reached), 0)
-    return found
-
-
-def _reached(limits: Counts, used: Counts) -> set[str]:
-    return {feature for feature, maximum in limits.items() if used.get(feature, 0) >= maximum}
-
-
-def require(session: Session, tenant_id: uuid.UUID, organization_id: uuid.UUID, feature: str) -> None:
-    """Refuses one more resource of a feature if a limit is reached.
-
-    Raises:
-        LimitReached: Of the tenant or of the organization; the message says of which, and how much it is.
-    """
-    limits = repository.limits(session, [tenant_id, organization_id])
-    checks = (
-        ("tenant", limits.get(tenant_id, {}), repository.counts, tenant_id),
-        ("organization", limits.get(organization_id, {}), repository.organization_counts, organization_id),
-    )
-    for noun, mine, read, key in checks:
-        maximum = mine.get(feature)
-        if maximum is not None and (used := read(session, [key]).get(key, {}).get(feature, 0)) >= maximum:
-            raise LimitReached(
-                f"The limit of this {noun} for {feature} is reached ({used} of {maximum}); "
-                "ask an administrator of the organization."
-            )
-
-
 def set_limits(work: UnitOfWork, organization_id: uuid.UUID, tenant: Tenant | None, wanted: Counts, name: str) -> None:
     """Replaces the limits of an organization or of one of its tenants.
 
@@ -161,8 +110,3 @@ def set_limits(work: UnitOfWork, organization_id: uuid.UUID, tenant: Tenant | No
         changes.organization_changed(work, organization_id)
     else:
         changes.tenant_changed(work, tenant.id)
-
-
-def summary(session: Session, tenant_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Counts]:
-    """Returns what tenants use, by feature."""
-    return repository.counts(session, tenant_ids)
