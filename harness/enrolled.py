@@ -81,7 +81,7 @@ class EnrolledServer:
             )
         return self
 
-    def wait_ready(self, deadline: float = 180) -> Self:
+    def wait_ready(self, deadline: float = 300) -> Self:
         """Waits until the server answers; raises with its log if it ends instead."""
         caller = self.caller()
         end = time.monotonic() + deadline
@@ -91,7 +91,7 @@ class EnrolledServer:
                     raise RuntimeError(f"the server has ended\n{self.log}")
                 if self._answers(caller):
                     return self
-                time.sleep(0.1)
+                time.sleep(0.25)
         finally:
             caller.close()
         raise TimeoutError(f"the server does not answer\n{self.log}")

@@ -87,8 +87,9 @@ async def look(expected: Expected, now: dt.datetime, *, loopback: bool, resolver
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
             return await _look(expected, now, loopback, resolver)
-    except AddressRefused as refusal:
-        return Look(False, f"{refusal} ({urlsplit(expected.url).hostname})")
+    except AddressRefused:
+        # Not to which address: that would tell names of networks that only the platform sees.
+        return Look(False, "Its name leads to an address that no enrolled server may have.")
     except (httpx.HTTPError, OSError, ValueError) as error:
         return Look(False, _failure(error))
 
