@@ -106,7 +106,7 @@ def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Pat
         reports += [("pipeline", "b", -1), ("pipeline", "b", 1), ("model", "", 1), ("model", "x", 7)]
         for feature, resource, total in reports:
             values = {
-                "time": utc_now().replace(tzinfo=None),
+                "time": now,
                 "tenant_id": tenant.hex,
                 "organization_id": organization.hex,
             }

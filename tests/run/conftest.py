@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIENTS = [path.stem for path in sorted((ROOT / "engines").glob("client-*.lock"))]
+CLIENTS = [path.stem for path in sorted((ROOT / "engines").glob("[cs]*-*.lock"))]
 """The locks of stock clients, without their suffix."""
 RECORDING_UV = """#!/bin/sh
 printf '%s\\n' "$*" >> "$UV_RECORD"
