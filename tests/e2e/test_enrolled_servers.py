@@ -5,6 +5,8 @@ the stock client of the same version.
 """
 
 import json
+import shutil
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -228,6 +230,51 @@ def test_a_deactivated_tenant_is_refused_at_once(enrolled: Enrolled) -> None:
     assert caller.expect("PATCH", f"/tenants/{enrolled.id}/deploy").json()["status"] == "available"
     server.expect("POST", "/api/v1/login", form=form, token=token)
     server.close()
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <sys/time.h>
+#define AHEAD 7200
+int clock_gettime(clockid_t which, struct timespec *to) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(which, to);
+    if (result == 0 && which == CLOCK_REALTIME) to->tv_sec += AHEAD;
+    return result;
+}
+int gettimeofday(struct timeval *to, void *zone) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    to->tv_sec = now.tv_sec;
+    to->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
+time_t time(time_t *to) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (to) *to = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+"""Preloaded into a server, it is two hours ahead of everybody else."""
+
+
+def test_a_clock_two_hours_off_does_no_harm_and_is_told(enrolled: Enrolled) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make a wrong clock with")
+    source, library = enrolled.directory / "clock.c", enrolled.directory / "clock.so"
+    source.write_text(CLOCK)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    enrolled.server.stop()
+    enrolled.server.start(LD_PRELOAD=str(library)).wait_ready()
+    until(lambda: "clock is 120 minutes ahead" in enrolled.read()["state_reason"])
+    assert enrolled.read()["status"] == "available"
+    assert "default" in enrolled.client("tenant_developer").run("zenml", "stack", "list")
+    assert "completed" in enrolled.run("tenant_developer", "counted")
 
 
 def test_only_the_key_in_force_starts_a_server(enrolled: Enrolled) -> None:
