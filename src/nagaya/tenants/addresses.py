@@ -140,4 +140,6 @@ def _embedded(address: Address) -> Address:
 
 
 def _shown(text: str) -> str:
+    if "@" in text:
+        return "What the server reports"  # It may hold a password.
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -89,6 +89,8 @@ def rotate(
     Returns:
         The new key.
     """
+    # Two rotations at once must not leave two keys in force.
+    session.get_one(Tenant, tenant.id, with_for_update=True)
     of_tenant = EnrollmentKey.tenant_id == tenant.id
     session.execute(delete(EnrollmentKey).where(of_tenant, EnrollmentKey.expires <= now))
     if not overlap:
@@ -185,6 +187,8 @@ def take_report(work: UnitOfWork, tenant_id: uuid.UUID, report: Report, public_u
         Why the report is refused; empty if it is not. Both are stored.
     """
     tenant = work.session.get_one(Tenant, tenant_id, with_for_update=True)
+    if tenant.desired_state != "available":
+        return "The tenant has just been deactivated or deleted."
     tenant.last_seen = now
     try:
         version = version_of(report.version)
