@@ -8,7 +8,10 @@ from typing import Any
 
 from tests.api.world import Settled
 
-PUBLIC = frozenset({"log_in", "authorize_device", "accept_invitation_link", "server_info", "health", "ready", "jwks"})
+PUBLIC = frozenset(
+    {"log_in", "list_connections", "authorize_device", "accept_invitation_link"}
+    | {"server_info", "health", "ready", "jwks"}
+)
 """Operations that need no credentials, each for a reason that its own tests tell."""
 _descriptions: list[dict[str, Any]] = []
 SAFE = frozenset({"get", "head"})
@@ -39,6 +42,7 @@ class Operation:
             "principal_id": str(settled.admin.id),
             "session_id": str(settled.admin.session_id),
             "name": "staging",
+            "role": "tenant_viewer",
             "feature": "pipeline",
             "id_or_code": str(uuid.uuid4()),
         }
@@ -51,6 +55,8 @@ class Operation:
             for parameter in self.description.get("parameters", [])
             if parameter["in"] == "query" and parameter.get("required")
         ]
+        if "{role}" in self.path:
+            needed.append("organization=acme")  # A predefined role belongs to no organization.
         return path + ("?" + "&".join(needed) if needed else "")
 
 

@@ -77,7 +77,7 @@ def test_impossible_pages_of_every_list_are_refused_with_a_reason(settled: Settl
         )
         assert answer.status_code in (404, 422), (operation.id, answer.text)
         if answer.status_code == 422:
-            assert any(part in answer.text for part in ("page", "offset", "limit", "size"))
+            assert any(part in answer.text for part in ("page", "offset", "limit", "size")), (operation.id, answer.text)
 
 
 def test_lists_tell_their_length_and_neighbours(settled: Settled) -> None:

@@ -22,7 +22,7 @@ from nagaya.access.policy import (
     one_of,
     only_organization,
     reach_organization,
-    reach_tenant,
+    reach_tenant_in,
 )
 from nagaya.access.repository import Account
 from nagaya.access.roles import assignable_role, find_role
@@ -155,8 +155,7 @@ def _reach(
     db: Session, principal: Principal, place: PlaceQuery, holder: HolderQuery, now: dt.datetime
 ) -> OrganizationAccess | TenantAccess:
     if place.tenant is not None:
-        name = place.tenant if place.organization is None else f"{place.organization}/{place.tenant}"
-        return reach_tenant(db, principal, name, now)
+        return reach_tenant_in(db, principal, place.organization, place.tenant, now)
     wanted = place.organization or holder.organization_id(db) or only_organization(db, principal, now)
     return reach_organization(db, principal, str(wanted), now)
 

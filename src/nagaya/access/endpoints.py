@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from nagaya.access import assignments
 from nagaya.access.explaining import Subject, effective, explain
-from nagaya.access.policy import RoleReader, reach_organization, reach_tenant
+from nagaya.access.policy import RoleReader, reach_organization, reach_tenant_in
 from nagaya.access.roles import TENANT_VISITOR, find_role, role_id
 from nagaya.access.schemas import EffectiveRead, ExplanationRead, PermissionRead, RoleRead
 from nagaya.errors import Conflict, Forbidden, InvalidInput, NotFound, responses
@@ -51,8 +51,7 @@ def subject(
     now = state.now()
     asked = who or principal.id
     if tenant is not None:
-        name = tenant if organization is None or "/" in tenant else f"{organization}/{tenant}"
-        access = reach_tenant(db, principal, name, now)
+        access = reach_tenant_in(db, principal, organization, tenant, now)
         access.standing.require_tenant("tenant:read" if asked == principal.id else "member:read")
         return Subject(db, platform.issuer, asked, access.organization, access.tenant, now)
     if organization is None:

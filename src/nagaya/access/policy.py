@@ -129,6 +129,35 @@ def reach_tenant(session: Session, principal: Principal, id_or_name: str, now: d
     return TenantAccess(tenant, organization, standing_of(session, principal, organization.id, tenant.id, now))
 
 
+def reach_tenant_in(
+    session: Session, principal: Principal, organization: str | None, tenant: str, now: dt.datetime
+) -> TenantAccess:
+    """Returns a tenant that the principal may know of, of one organization if that is named.
+
+    Args:
+        session: Database session.
+        principal: Who asks.
+        organization: Id or name, if the tenant must be one of its.
+        tenant: Id or name; without an organization also `organization/name`.
+        now: Current time.
+
+    Raises:
+        NotFound: There is none, or it is none of the principal's business.
+        Conflict: Several tenants in reach have this name; the message lists them.
+    """
+    if organization is None:
+        return reach_tenant(session, principal, tenant, now)
+    home = reach_organization(session, principal, organization, now).organization
+    try:
+        uuid.UUID(tenant)
+    except ValueError:
+        tenant = tenant if "/" in tenant else f"{home.name}/{tenant}"
+    access = reach_tenant(session, principal, tenant, now)
+    if access.organization.id != home.id:
+        raise NotFound(f"{home.name} has no tenant {tenant!r}, or you have no access to it.")
+    return access
+
+
 def ambiguous(name: str, found: list[tuple[Tenant, Organization]]) -> Conflict:
     """Returns the error for a name that several tenants in the caller's reach have."""
     choices = ", ".join(sorted(f"{organization.name}/{tenant.name}" for tenant, organization in found))

@@ -55,6 +55,11 @@ class Cli:
             self._api = ApiClient(self.url, sign_in(self.url))
         return self._api
 
+    def close(self) -> None:
+        """Closes the connections to the platform, if there are any."""
+        if self._api is not None:
+            self._api.close()
+
 
 def platform_url(text: str) -> str:
     """The origin in the form in which credentials are keyed.
@@ -130,7 +135,10 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
         def run(**values: Any) -> None:
             cli = Cli(as_json=values.pop("as_json"), url=values.pop("url"), debug=values.pop("debug"))
             last[:] = [cli]
-            function(cli, **values)
+            try:
+                function(cli, **values)
+            finally:
+                cli.close()
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         common = [

@@ -16,11 +16,14 @@ from nagaya import __version__
 from nagaya.cli import (
     context,
     engines,
+    invitations,
     lifecycle,
     login,
     operations,
     organizations,
+    roles,
     service_accounts,
+    teams,
     tenants,
     tokens,
     users,
@@ -55,6 +58,9 @@ def root(
 app.add_typer(lifecycle.app)
 app.add_typer(login.app)
 app.add_typer(organizations.app, name="org")
+app.add_typer(teams.app, name="team")
+app.add_typer(invitations.app, name="invitation")
+app.add_typer(roles.app, name="role")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(operations.app, name="operation")
 app.add_typer(tokens.app, name="token")

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from nagaya.cli import resolve
+from nagaya.cli import invitations, resolve
+from nagaya.cli import members as people
 from nagaya.cli.context import Cli, command
+from nagaya.cli.errors import CliError, ExitCode
 
 app = typer.Typer(no_args_is_help=True, help="Organizations and their members.")
 members = typer.Typer(no_args_is_help=True, help="Members of an organization.")
@@ -23,7 +25,6 @@ FIELDS = {
     "id": "Id",
     "created": "Created",
 }
-MEMBERS = {"username": "USER", "email": "E-MAIL", "kind": "KIND", "roles": "ROLES"}
 
 
 @command(app, "list")
@@ -65,23 +66,30 @@ def delete(cli: Cli, organization: Organization, yes: Yes = False) -> None:
 def list_members(cli: Cli, organization: Organization) -> None:
     """List the members of an organization."""
     home = resolve.organization(cli.api, organization)
-    rows = list(cli.api.pages(f"/organizations/{home['id']}/members"))
-    if not cli.out.as_json:
-        rows = [{**row, "roles": [held["role"] for held in row["roles"]]} for row in rows]
-    cli.out.table(rows, MEMBERS, empty=f"{home['name']} has no members.")
+    people.show(cli, f"/organizations/{home['id']}/members", home["name"])
 
 
 @command(members)
 def add(
     cli: Cli,
     organization: Organization,
-    user: Annotated[str, typer.Argument(help="E-mail address, user name or id of an existing user.")],
+    user: Annotated[str, typer.Argument(help="E-mail address, user name or id.")],
     role: Annotated[list[str] | None, typer.Option(help="Organization role; may be repeated.")] = None,
 ) -> None:
-    """Add a user to an organization, by default as organization_member."""
+    """Add a user to an organization, by default as organization_member.
+
+    Somebody without an account is invited instead: the link to send is printed.
+    """
     home = resolve.organization(cli.api, organization)
     roles = role or ["organization_member"]
-    made = cli.api.post(f"/organizations/{home['id']}/members", {"user": user, "roles": roles})
+    try:
+        made = cli.api.post(f"/organizations/{home['id']}/members", {"user": user, "roles": roles})
+    except CliError as error:
+        if error.code is not ExitCode.NOT_FOUND or "@" not in user:
+            raise
+        body = {"email": user, "roles": roles}
+        invitations.show_link(cli, home, cli.api.post(f"/organizations/{home['id']}/invitations", body))
+        return
     cli.out.result(f"{user} is now a member of {home['name']} ({', '.join(roles)}).", made)
 
 

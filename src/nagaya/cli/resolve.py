@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -96,15 +97,83 @@ def member(api: ApiClient, home: Json, name: str) -> Json:
     Raises:
         CliError: there is none.
     """
+    known = api.pages(f"/organizations/{home['id']}/members")
+    return named(known, name, f"no member of {home['name']}", said="is")
+
+
+def named(known: Iterable[Json], name: str, place: str, said: str = "is not") -> Json:
+    """The one of several people who is called so.
+
+    Args:
+        known: People, as lists of members show them.
+        name: User name, e-mail address or id, in any case.
+        place: Where they are, for the sentence that says that nobody is found.
+        said: The verb of that sentence.
+
+    Raises:
+        CliError: nobody is called so.
+    """
     names = []
-    for item in api.pages(f"/organizations/{home['id']}/members"):
-        known = member_names(item)
-        if name.lower() in (text.lower() for text in known):
-            found: Json = item
-            return found
-        names += known
-    message = f"{name} is no member of {home['name']}.{did_you_mean(name, names)}"
-    raise CliError(message, ExitCode.NOT_FOUND)
+    for item in known:
+        called = member_names(item)
+        if name.lower() in (text.lower() for text in called):
+            return item
+        names += called
+    raise CliError(f"{name} {said} {place}.{did_you_mean(name, names)}", ExitCode.NOT_FOUND)
+
+
+def holder(api: ApiClient, home: Json, name: str) -> dict[str, str]:
+    """Who is meant, as the query of the API names it: a member, or else an open invitation of an organization.
+
+    Raises:
+        CliError: there is neither.
+    """
+    try:
+        found = member(api, home, name)
+    except CliError as error:
+        if error.code is not ExitCode.NOT_FOUND or "@" not in name:
+            raise
+        waiting = api.pages(f"/organizations/{home['id']}/invitations", status="pending")
+        invited = next((item for item in waiting if item["email"].lower() == name.lower()), None)
+        if invited is None:
+            raise
+        return {"invitation_id": str(invited["id"])}
+    return {f"{found['kind']}_id": str(found["id"])}
+
+
+def in_organization(api: ApiClient, name: str, noun: str) -> tuple[Json, str]:
+    """The organization and the rest of what is written as `organization/name`.
+
+    Raises:
+        CliError: it is written in another way, or there is no such organization.
+    """
+    home, slash, own = name.partition("/")
+    if not slash or not own:
+        raise CliError(f"Write the {noun} as ORGANIZATION/NAME.", ExitCode.USAGE)
+    return organization(api, home), own
+
+
+def team(api: ApiClient, name: str) -> Json:
+    """The team that is written as `organization/name` (or `organization/id`).
+
+    Raises:
+        CliError: it is written in another way, or there is none.
+    """
+    return team_of(api, *in_organization(api, name, "team"))
+
+
+def team_of(api: ApiClient, home: Json, name: str) -> Json:
+    """The team of an organization with this name or id.
+
+    Raises:
+        CliError: there is none.
+    """
+    known: list[Json] = list(api.pages(f"/organizations/{home['id']}/teams"))
+    for item in known:
+        if name.lower() in (item["name"].lower(), item["id"]):
+            return item
+    names = [str(item["name"]) for item in known]
+    raise CliError(f"{home['name']} has no team {name}.{did_you_mean(name, names)}", ExitCode.NOT_FOUND)
 
 
 def member_names(item: Json) -> list[str]:
@@ -118,10 +187,7 @@ def service_account(api: ApiClient, name: str) -> Json:
     Raises:
         CliError: it is written in another way, or there is none.
     """
-    home_name, slash, own = name.partition("/")
-    if not slash:
-        raise CliError("Write the service account as ORGANIZATION/NAME.", ExitCode.USAGE)
-    home = organization(api, home_name)
+    home, own = in_organization(api, name, "service account")
     accounts = list(api.pages(f"/organizations/{home['id']}/service_accounts"))
     for account in accounts:
         if own in (account["name"], account["id"]):

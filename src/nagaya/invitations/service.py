@@ -9,7 +9,7 @@ from nagaya import audit
 from nagaya.access import repository as access
 from nagaya.access.handover import require_team
 from nagaya.access.places import Place, new_assignment, wanted_roles
-from nagaya.access.policy import reach_tenant
+from nagaya.access.policy import reach_tenant_in
 from nagaya.access.repository import Account
 from nagaya.access.service import require_to_change
 from nagaya.errors import Conflict, InvalidInput, NotFound
@@ -109,16 +109,8 @@ def _carry_roles(place: Place, holder: Account, roles: list[str], project_id: uu
 
 
 def _carry_tenant(place: Place, holder: Account, wanted: InvitedTenant) -> None:
-    name = wanted.tenant if "/" in wanted.tenant else f"{place.organization.name}/{wanted.tenant}"
-    try:
-        uuid.UUID(wanted.tenant)
-    except ValueError:
-        pass
-    else:
-        name = wanted.tenant
-    found = reach_tenant(place.work.session, place.standing.principal, name, place.now)
-    if found.organization.id != place.organization.id:
-        raise NotFound(f"{place.organization.name} has no tenant {wanted.tenant!r}.")
+    session, organization = place.work.session, place.organization
+    found = reach_tenant_in(session, place.standing.principal, str(organization.id), wanted.tenant, place.now)
     _carry_roles(found.place(place.work), holder, wanted.roles, wanted.project_id)
 
 

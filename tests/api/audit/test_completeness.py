@@ -172,6 +172,16 @@ def member_of_team(settled: Settled) -> str:
     return place
 
 
+def role_of_team(settled: Settled) -> str:
+    return f"/roles/tenant_viewer/assignments?tenant_id={settled.tenant['id']}&team_id={team(settled)[7:]}"
+
+
+def assigned(settled: Settled) -> Call:
+    place = role_of_team(settled)
+    settled.world.made("POST", place, settled.admin)
+    return Call("DELETE", place, settled.admin)
+
+
 def invitation(settled: Settled, email: str = "new@example.com") -> dict[str, Any]:
     made: dict[str, Any] = settled.world.made("POST", INVITATIONS, settled.admin, json={"email": email})
     return made
@@ -272,6 +282,8 @@ SAMPLES: dict[str, Make] = {
     "delete_team": lambda s: Call("DELETE", team(s), s.admin),
     "add_team_member": lambda s: Call("POST", f"{team(s)}/members?user_id={s.admin.id}", s.admin),
     "remove_team_member": lambda s: Call("DELETE", member_of_team(s), s.admin),
+    "assign_role": lambda s: Call("POST", role_of_team(s), s.admin),
+    "unassign_role": assigned,
     "create_invitation": lambda s: Call("POST", INVITATIONS, s.admin, json={"email": "new@example.com"}),
     "delete_invitation": lambda s: Call("DELETE", f"{INVITATIONS}/{invitation(s)['id']}", s.admin),
     "renew_invitation": lambda s: Call("POST", f"{INVITATIONS}/{invitation(s)['id']}/link", s.admin, json={}),

@@ -21,7 +21,11 @@ ALLOWED: dict[RoutePath, set[str]] = {
     ("PATCH", "/organizations/{organization}"): CHANGERS,
     ("DELETE", "/organizations/{organization}"): {ADMIN},
     ("GET", "/organizations/{organization}/validation/tenant_name/{name}"): ALL,
+    ("GET", "/organizations/{organization}/validation/workspace_name/{name}"): ALL,
     ("GET", "/organizations/{organization}/tenants"): ALL,
+    ("GET", "/organizations/{organization}/workspaces"): ALL,
+    ("GET", "/organizations/{organization}/tenant/{name}"): {ADMIN, MANAGER, VIEWER},
+    ("GET", "/organizations/{organization}/workspace/{name}"): {ADMIN, MANAGER, VIEWER},
     ("GET", "/organizations/{organization}/members"): {ADMIN, MANAGER, VIEWER, TEAMS},
     ("POST", "/organizations/{organization}/members"): CHANGERS,
     ("PATCH", "/organizations/{organization}/members/{principal_id}"): CHANGERS,
@@ -128,7 +132,7 @@ def test_each_role_on_each_route(world: dict[str, Any], route: RoutePath, role: 
     if role in ALLOWED[route]:
         assert answer.status_code in {200, 404, 409, 422}, answer.text
         assert answer.status_code != 404 or named or "principal_id" in path or "invitation_id" in path
-    elif role in BLIND and "{tenants}" in path:
+    elif role in BLIND and re.search(r"\{tenants\}|/(tenant|workspace)/", path):
         assert answer.status_code == 404
     else:
         assert answer.status_code == 403, answer.text

@@ -50,7 +50,9 @@ async def wanted_user(
     try:
         return UserCreate.model_validate(given)
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from None
+        # Without what was sent: a password may be among it.
+        problems = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in problems]) from None
 
 
 @router.get("", response_model=list[UserRead], responses=responses(Forbidden))
