@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from nagaya.http.internal import create_internal_app
 from nagaya.tenants.enrollment import NO_ADDRESS, WAITING
 from tests.api.rbac.servers import URL, Server, enroll
 from tests.api.world import PUBLIC_URL, Settled, World
@@ -232,3 +234,22 @@ def test_a_server_learns_who_may_enter(settled: Settled) -> None:
     assert world.call("GET", ask, headers={"Authorization": f"Bearer {key}"}).status_code == 401
     world.made("DELETE", f"/organizations/acme/members/{grace.id}", settled.admin)
     assert world.call("GET", ask, grace).status_code == 403
+
+
+def test_the_gateway_and_the_pages_know_that_it_runs_elsewhere(settled: Settled) -> None:
+    world, server = settled.world, enroll(settled)
+    internal = TestClient(create_internal_app(world.state), base_url=PUBLIC_URL)
+    asked = internal.get("/internal/v1/redirect", params={"organization": "acme", "tenant": "elsewhere"})
+    assert asked.status_code == 404
+    browser = world.again(settled.admin, "browser")
+    exchange = {"cookie": browser.token, "tenant": server.id}
+    assert internal.post("/internal/v1/tenant_token", json=exchange).status_code == 404
+    cookie = {"Cookie": f"nagaya={browser.token}", "Accept": "text/html"}
+    page = world.client.get("/o/acme/t/elsewhere", headers=cookie)
+    assert "Waiting for the server" in page.text
+    assert "zenml login" not in page.text
+    assert server.report().status_code == 200
+    page = world.client.get("/o/acme/t/elsewhere", headers=cookie)
+    assert f"zenml login {URL}" in page.text
+    assert "runs elsewhere" in page.text
+    assert f"{PUBLIC_URL}/t/acme/elsewhere" not in page.text
