@@ -21,8 +21,10 @@ from nagaya.invitations import endpoints as invitations
 from nagaya.operations import endpoints as operations
 from nagaya.organizations import endpoints as organizations
 from nagaya.pages import endpoints as pages
+from nagaya.rbac import endpoints as rbac
 from nagaya.teams import endpoints as teams
 from nagaya.tenants import endpoints as tenants
+from nagaya.usage import endpoints as usage
 
 API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
@@ -67,7 +69,8 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, teams, invitations, access, tenants, operations, audit):
+    # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
+    for noun in (identity, organizations, teams, invitations, access, usage, tenants, operations, audit, rbac):
         router.include_router(noun.router)
     return router
 

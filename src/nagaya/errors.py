@@ -69,6 +69,12 @@ class NotAuthenticated(NagayaError):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+class LimitReached(NagayaError):
+    """A limit of the tenant or of its organization is reached (402, as ZenML's feature gate expects it)."""
+
+    status = 402
+
+
 class Forbidden(NagayaError):
     """Authenticated and the object is known, but the act is not allowed; `detail` carries the reason (403)."""
 

@@ -158,6 +158,17 @@ class Organizations(BaseSettings):
     )
 
 
+class Enrollment(BaseSettings):
+    """Servers that run elsewhere"""
+
+    enrollment: Literal["organizations", "superusers"] = Field(
+        "organizations",
+        description="Who may enroll a ZenML server that runs elsewhere: whoever may create tenants in an organization "
+        "(`organizations`), or `superusers` only. Such a server sees the tokens of those who sign in to it.",
+    )
+    liveness_seconds: Seconds = Field(60, description="Seconds between two looks at an enrolled server.")
+
+
 class Logging(BaseSettings):
     """Logging"""
 
@@ -172,12 +183,16 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     Tenants,
     Sessions,
     Organizations,
+    Enrollment,
     Logging,
 )
 """The sections of the reference page, in order; each group's docstring is its heading."""
 
+API_FIELDS = {"log_level", *Sessions.model_fields, *Organizations.model_fields, *Enrollment.model_fields}
+"""Fields that only the api reads."""
 
-class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Logging):
+
+class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Enrollment, Logging):
     """All settings; `Settings.read` is the way to make one."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, frozen=True)
@@ -237,7 +252,7 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
             "tenant_uids": self.tenant_uids if self.users_are_separate else None,
         }
         values["api"] = {
-            **self.model_dump(include=set(Sessions.model_fields) | set(Organizations.model_fields) | {"log_level"}),
+            **self.model_dump(include=API_FIELDS),
             "tenants": self.model_dump(include={"idle_seconds", "policy_max_age", "max_in_flight", "max_body_bytes"}),
         }
         values["gateway"] = {

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import MetaData, func, select, text
 from sqlalchemy.orm import Session
 
+from nagaya.audit.models import AuditEvent
+from nagaya.db.base import utc_now
 from nagaya.db.engine import Database
 from nagaya.db.migrate import SchemaError, _config, differences, upgrade
-from tests.api.world import World
+from nagaya.tenants.models import Tenant
+from nagaya.usage.models import UsageRecord
+from nagaya.usage.repository import counts
+from tests.api.world import Settled, World
 
 
 def test_migrations_and_models_agree(world: World) -> None:
@@ -77,6 +82,46 @@ def test_teams_and_invitations_keep_all_rows_and_tell_kinds_apart(tmp_path: Path
         (ids["machine"], "service_account", '["read"]'),
     }
     database.close()
+
+
+def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Path, settled: Settled) -> None:
+    """From a database of the version before, with rows that refer to the table that gets new columns."""
+    world = settled.world
+    tenant, organization = uuid.UUID(settled.tenant["id"]), uuid.UUID(settled.organization["id"])
+    old = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    with old.engine.connect() as connection, connection.begin():
+        command.upgrade(_config(connection), "0002")
+    with world.state.database.engine.connect() as source, old.engine.connect() as target, target.begin():
+        kept = MetaData()
+        kept.reflect(target)
+        for table in kept.sorted_tables:
+            if table.name != "alembic_version":
+                rows = source.execute(select(table)).mappings().all()
+                if rows:
+                    target.execute(table.insert(), [dict(row) for row in rows])
+        events = kept.tables["audit_events"]
+        before = target.scalar(select(func.count()).select_from(events))
+        reports = [("pipeline", "a", 1), ("pipeline", "a", 1), ("pipeline", "b", 1), ("model", "m", 1)]
+        now = utc_now().replace(tzinfo=None)
+        reports += [("pipeline", "b", -1), ("pipeline", "b", 1), ("model", "", 1), ("model", "x", 7)]
+        for feature, resource, total in reports:
+            values = {
+                "time": now,
+                "tenant_id": tenant.hex,
+                "organization_id": organization.hex,
+            }
+            values |= {"actor_kind": "server", "actor_name": "staging", "action": "usage.report", "outcome": "success"}
+            values |= {"target_kind": feature, "target_id": resource, "target_name": "", "reason": "", "address": ""}
+            target.execute(events.insert(), values | {"details": {"total": total}})
+    upgrade(old)
+    with old.read() as session:
+        assert counts(session, [tenant]) == {tenant: {"model": 1, "pipeline": 1}}
+        records = {(row.feature, row.resource_id, row.removed is None) for row in session.scalars(select(UsageRecord))}
+        assert records == {("pipeline", "a", True), ("pipeline", "b", False), ("model", "m", True)}
+        assert session.scalar(select(func.count()).select_from(AuditEvent)) == before
+        row = session.get_one(Tenant, tenant)
+        assert (row.enrolled, row.poll_failures, row.server_url) == (False, 0, None)
+    old.close()
 
 
 def _insert(session: Session, table: str, values: dict[str, object]) -> None:

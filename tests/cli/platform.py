@@ -31,6 +31,12 @@ def error(status: int, code: str, detail: str, fields: Json | None = None) -> An
     return Answer(status, {"error": code, "detail": detail, "fields": fields, "request_id": "req-1"})
 
 
+NEW_KEY: Json = {
+    "enrollment_key": "second",
+    "environment": {"ZENML_SERVER_PRO_OAUTH2_CLIENT_SECRET": "second"},
+}
+
+
 class MemoryPlatform:
     """The routes that the command line calls, with their bodies and headers as the API has them."""
 
@@ -144,6 +150,7 @@ class MemoryPlatform:
             ("/tenants/([^/]+)", "DELETE", self.delete_tenant),
             ("/tenants/([^/]+)/(deploy|deactivate|restore)", "(PATCH|POST)", self.act),
             ("/tenants/([^/]+)/logs", "GET", self.read_logs),
+            ("/tenants/[^/]+/enrollment_key", "POST", lambda *_, **__: Answer(201, NEW_KEY)),
             ("/tenants/[^/]+/members", "GET", lambda query, **_: self.page(self.tenant_members, query)),
             ("/tenants/[^/]+/members", "POST", self.add_tenant_member),
             ("/tenants/[^/]+/members/([^/]+)", "DELETE", lambda *_, **__: Answer(204)),
@@ -247,12 +254,16 @@ class MemoryPlatform:
         found = [t for t in found if query.get("organization_id") in (None, t["organization"]["id"])]
         return self.page(found, query)
 
-    def create_tenant(self, body: Json, **_: Any) -> Answer:
-        """Refuses names that are taken."""
+    def create_tenant(self, body: Json, query: Json, **_: Any) -> Answer:
+        """Refuses names that are taken; enrolled ones only wait."""
         home = self.find(self.organizations, body["organization_id"])
         if any(t["name"] == body["name"] and t["organization"] is home for t in self.tenants):
             raise error(409, "Conflict", f"{home['name']} already has a tenant {body['name']}.")
         fields = {key: body[key] for key in ("stage", "labels") if key in body}
+        if query.get("enroll"):
+            tenant = self.tenant(home, body["name"], status="pending", **fields | {"url": "", "enrolled": True})
+            environment = {f"ZENML_SERVER_{name}": "x" for name in ("SERVER_URL", "PRO_WORKSPACE_ID")}
+            return Answer(201, {**tenant, "enrollment_key": "first", "environment": environment})
         return self.operate(self.tenant(home, body["name"], status="pending", **fields), "create", "available")
 
     def patch_tenant(self, name: str, body: Json, **_: Any) -> Answer:

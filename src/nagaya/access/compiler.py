@@ -20,6 +20,7 @@ from nagaya.access.roles import TENANT_ADMIN
 from nagaya.identity.models import ServiceAccount, Session, User
 from nagaya.teams.models import Team, TeamMember
 from nagaya.tenants.models import Tenant
+from nagaya.usage.limits import exhausted
 from nagaya_policy import SCHEMA, implied_tenant_role
 
 Document = dict[str, Any]
@@ -58,6 +59,7 @@ def compile_policies(
         )
     ).all()
     facts = _Facts(session, {row.organization_id for row in tenants}, [row.id for row in tenants], now)
+    limits = exhausted(session, {row.id: row.organization_id for row in tenants})
     keys = issuer.jwks()
     documents: dict[uuid.UUID, Document] = {}
     for tenant_id, organization_id, version in tenants:
@@ -72,6 +74,7 @@ def compile_policies(
             "jwks": keys,
             "principals": {str(key): value for key, value in principals.items()},
             "roles": {},
+            "limits": limits.get(tenant_id, {}),
             "revoked_sessions": facts.revoked(principals),
         }
     return documents

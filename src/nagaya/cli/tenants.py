@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nagaya.cli import resolve, tenant_members, wait
+from nagaya.cli import resolve, tenant_enrollment, tenant_members, wait
 from nagaya.cli.connect import connection_lines
 from nagaya.cli.context import Cli, command
 from nagaya.cli.errors import CliError, ExitCode
 
 app = typer.Typer(no_args_is_help=True, help="Tenants: isolated ZenML servers.")
 app.add_typer(tenant_members.app, name="members")
+tenant_enrollment.register(app)
 
 TenantName = Annotated[
     str, typer.Argument(metavar="TENANT", help="NAME if it is unambiguous, ORGANIZATION/NAME, or an id.")
@@ -44,6 +45,9 @@ FIELDS = {
     "activity": "Activity",
     "zenml_service.configuration.version": "ZenML",
     "url": "URL",
+    "enrolled": "Runs elsewhere",
+    "last_seen": "Last seen",
+    "usage_counts": "Usage",
     "protected": "Protected",
     "hibernate": "Sleeps when idle",
     "idle_seconds": "Idle seconds",
@@ -192,6 +196,10 @@ def connect(cli: Cli, tenant: TenantName) -> None:
     """Print the lines that connect a stock ZenML client to a tenant."""
     found = resolve.tenant(cli.api, tenant)
     version = (found["zenml_service"].get("configuration") or {}).get("version")
+    if not found["url"]:
+        raise CliError(
+            f"{resolve.full_name(found)} has no address yet: its server has not reported.", ExitCode.UNAVAILABLE
+        )
     lines = connection_lines(found["url"], cli.url, version)
     if cli.out.as_json:
         cli.out.json({"server_url": found["url"], "pro_api_url": f"{cli.url}/api/v1", "lines": lines})

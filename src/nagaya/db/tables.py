@@ -10,6 +10,7 @@ from nagaya.operations import models as operations
 from nagaya.organizations import models as organizations
 from nagaya.teams import models as teams
 from nagaya.tenants import models as tenants
+from nagaya.usage import models as usage
 
 metadata = Base.metadata
 
@@ -24,4 +25,5 @@ __all__ = [
     "signals",
     "teams",
     "tenants",
+    "usage",
 ]

@@ -33,8 +33,9 @@ class GatewaySettings:
     linger_seconds: float = 2.0
     sweep_seconds: float = 0.25
 
-    max_head_bytes: int = 32 * 1024
-    max_target_bytes: int = 16 * 1024
+    # ZenML servers up to 0.82.1 ask for permissions with GET: some hundred resources of 120 bytes each in one target.
+    max_head_bytes: int = 80 * 1024
+    max_target_bytes: int = 64 * 1024
     max_headers: int = 100
     max_connections: int = 4096
     max_connections_per_address: int = 1024

@@ -65,7 +65,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     for item in error.errors():
         place = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header", "cookie")]
         message = str(item["msg"]).removeprefix("Value error, ")
-        fields[".".join(place) or str(item["loc"][0])] = message
+        fields[".".join(place) or str((*item["loc"], "body")[0])] = message
         if item["type"] in ("json_invalid", "json_type"):
             return answer(
                 request, BadRequest(f"The body is not valid JSON: {item.get('ctx', {}).get('error', message)}.")

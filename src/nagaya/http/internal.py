@@ -47,6 +47,8 @@ async def tenant_token(body: CookieExchange, state: State) -> ExchangedToken:
         with state.database.read() as db:
             principal = authentication.by_token(db, state, body.cookie, cookie=True)
             tenant = tenant_access.enterable(db, state, principal, body.tenant)
+            if tenant.enrolled:
+                raise NotFound("The server of this tenant runs elsewhere.")
             token = tenant_access.short_token(state, principal, tenant.id)
             return ExchangedToken(token=token.access_token, expires_in=token.expires_in)
 
@@ -67,7 +69,8 @@ async def redirect(state: State, organization: Part, tenant: Part) -> Location:
         name = f"{organization}/{tenant}".lower()
         with state.database.read() as db:
             found = tenants.find(db, every_tenant(), name)
-            return f"/t/{name}" if any(tenant.desired_state != "deleted" for tenant, _ in found) else None
+            here = (tenant for tenant, _ in found if tenant.desired_state != "deleted" and not tenant.enrolled)
+            return f"/t/{name}" if any(here) else None
 
     location = await to_thread.run_sync(find)
     if location is None:

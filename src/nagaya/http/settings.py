@@ -59,6 +59,10 @@ class ApiSettings:
     log_level: str = "info"
     anyone_may_create_organizations: bool = False
     """Whether every user may make an organization, not only superusers."""
+    enrollment: str = "organizations"
+    """Who may enroll servers: `organizations` (whoever may create tenants there) or `superusers` only."""
+    liveness_seconds: int = 60
+    """Time between two looks at an enrolled server."""
     tenants: TenantDefaults = field(default_factory=TenantDefaults)
 
     @property

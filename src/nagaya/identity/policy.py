@@ -196,7 +196,7 @@ async def server_principal(request: Request, _scheme: Annotated[object, Depends(
 
     server = await to_thread.run_sync(read)
     origin = origin_of(request)
-    origin.actor_id, origin.actor_kind, origin.actor_name = server.tenant_id, "server", str(server.tenant_id)
+    origin.actor_id, origin.actor_kind, origin.actor_name = server.tenant_id, "server", server.name
     structlog.contextvars.bind_contextvars(principal_id=str(server.tenant_id))
     return server
 

@@ -42,7 +42,11 @@ class Server:
     Args:
         tenant_id: Id of the tenant.
         organization_id: Id of its organization.
+        name: Name of the tenant.
+        enrolled: Whether it runs outside of the platform.
     """
 
     tenant_id: uuid.UUID
     organization_id: uuid.UUID
+    name: str
+    enrolled: bool

@@ -39,7 +39,7 @@ class Claims:
     Args:
         type: Its `typ` claim.
         subject: User, service account or, for `server`, tenant.
-        session_id: Session that it came out of; None for `server`.
+        session_id: Session that it came out of; for `server`, the enrollment key, or None if the platform runs it.
         issued_at: Unix time in seconds.
         expires: Unix time in seconds.
     """
@@ -84,7 +84,7 @@ class Tokens:
             subject: User, service account or tenant.
             audience: Who is to accept it.
             seconds: Life.
-            session_id: Session that it comes out of.
+            session_id: Session, or enrollment key, that it comes out of.
             epoch: The principal's `valid_after`.
         """
         now = int(self._now().timestamp())

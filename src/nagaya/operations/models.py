@@ -20,7 +20,7 @@ class Operation(Record, Base):
     tenant_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("tenants.id"), index=True)
     principal_id: Mapped[uuid.UUID | None]
     kind: Mapped[str] = mapped_column(String(32))
-    """`create`, `deploy`, `deactivate`, `delete`, `restore`, `purge`, …"""
+    """`create`, `enroll`, `deploy`, `deactivate`, `delete`, `restore`, `purge`, …"""
     status: Mapped[str] = mapped_column(String(16), index=True)
     """`pending`, `running`, `succeeded`, `failed` or `cancelled`."""
     phases: Mapped[list[Any]] = mapped_column(JSON, default=list)

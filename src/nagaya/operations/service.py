@@ -13,6 +13,7 @@ from nagaya.tenants.models import Tenant
 
 PHASES: dict[str, tuple[str, ...]] = {
     "create": ("queued", "sealed", "spawning", "ready"),
+    "enroll": ("queued", "reported"),
     "deploy": ("queued", "sealed", "spawning", "ready"),
     "restore": ("queued", "sealed", "spawning", "ready"),
     "deactivate": ("queued", "stopping", "stopped"),

@@ -1,6 +1,5 @@
 """HTTP: organizations."""
 
-import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -14,15 +13,14 @@ from nagaya.access.policy import (
     reach_organization,
     reach_tenant,
 )
-from nagaya.access.reach import AccessibleOrganizationId, organizations_of, tenants_of
-from nagaya.errors import Conflict, Forbidden, InvalidInput, NotFound, responses
+from nagaya.access.reach import organizations_of, tenants_of
+from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
 from nagaya.http.lists import Paging, Search
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
-from nagaya.identity.policy import CurrentPrincipal, ServerPrincipal
+from nagaya.identity.policy import CurrentPrincipal
 from nagaya.organizations import members, repository
 from nagaya.organizations.schemas import (
-    Entitlement,
     NameCheck,
     OrganizationCreate,
     OrganizationRead,
@@ -136,19 +134,6 @@ def read_organization_tenant(
     found = reach_tenant(db, principal, f"{access.organization.name}/{name}", access.standing.now)
     found.standing.require_tenant("tenant:read")
     return read_tenants(db, [(found.tenant, found.organization)], platform.addresses)[0]
-
-
-@router.get("/{organization_id}/entitlement/{feature}")
-def check_entitlement(
-    organization_id: uuid.UUID, feature: Annotated[str, Path(max_length=64)], server: ServerPrincipal
-) -> Entitlement:
-    """Answers a ZenML server that asks whether a plan permits something: here every feature is permitted.
-
-    Source: wire contract, 6.1: 200 with a JSON body means yes.
-    """
-    if AccessibleOrganizationId(organization_id) != server.organization_id:
-        raise NotFound("There is no such organization.")
-    return Entitlement(feature=feature)
 
 
 def _read(access: OrganizationAccess, platform: TenantPlatform) -> OrganizationRead:

@@ -53,13 +53,6 @@ class NameCheck(Output):
     reason: str = Field(description="Why not, in a sentence; empty if it can.")
 
 
-class Entitlement(Output):
-    """Answer of the entitlement check that ZenML servers make; its content is for people only."""
-
-    feature: str
-    allowed: Literal[True] = True
-
-
 class OrganizationMemberCreate(Input):
     """Body of `POST /organizations/{id}/members`."""
 

@@ -18,6 +18,8 @@ from nagaya.pages.creation import may_create_organizations
 from nagaya.pages.rendering import markdown, render
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
+from nagaya.tenants.reading import address_of
+from nagaya.tenants.spec import Addresses
 
 router = APIRouter(include_in_schema=False)
 SHOWN = 500
@@ -101,7 +103,7 @@ async def tenant_page(
         return access.tenant, access.organization, access.standing.check("tenant:operate").allowed
 
     found, home, operator = await view(request, read)
-    url = f"{state.settings.public_url}/t/{home.name}/{found.name}"
+    url = address_of(found, home, Addresses(state.settings.public_url))
     return render(
         request,
         "tenant.html",

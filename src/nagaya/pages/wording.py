@@ -64,6 +64,7 @@ _STATES = {
     State.DELETING: Shown("Deleting", "busy", "The tenant is being deleted.", usable=False),
     State.PURGED: Shown("Deleted", "", "The tenant was deleted for good.", usable=False),
 }
+_WAITING = Shown("Waiting", "busy", "", usable=True)
 _AWAKE = Shown("Available", "good", "", usable=True)
 _ASLEEP = Shown(
     "Asleep", "good", "Nobody has used the tenant for a while, so it sleeps. The next request wakes it.", usable=True
@@ -77,6 +78,8 @@ def state_shown(tenant: Tenant) -> Shown:
         tenant: The tenant.
     """
     state = state_of(tenant.desired_state, tenant.status)
+    if tenant.enrolled and state is State.DEPLOYING:
+        return _WAITING
     if state is State.AVAILABLE:
         return _ASLEEP if tenant.activity == "asleep" else _AWAKE
     if state is State.DELETED:

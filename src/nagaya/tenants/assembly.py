@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from nagaya.access.compiler import Issuer
 from nagaya.http.state import AppState
+from nagaya.rbac.policies import Policies
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import Runtime
 from nagaya.runtime.local.client import LocalRuntime
@@ -36,14 +37,17 @@ def install(
         The background work, to be run beside the application: `async with control.running(): …`; the application of
         `run/channel.sock` is `nagaya.tenants.channel.create_channel_app(control)`.
     """
+    issuer = Issuer(state.settings.public_url, state.keys.jwks)
     platform = TenantPlatform(
         runtime=runtime,
         secrets=TenantSecrets(state.keys.master),
         addresses=Addresses(state.settings.public_url),
-        issuer=Issuer(state.settings.public_url, state.keys.jwks),
+        issuer=issuer,
+        policies=Policies(issuer),
         engines=Engines(default=default_engine),
         anyone_may_create_organizations=anyone_may_create_organizations,
         defaults=state.settings.tenants,
+        liveness_seconds=state.settings.liveness_seconds,
         lease_seconds=lease_seconds,
     )
     state.extras[EXTRA] = platform

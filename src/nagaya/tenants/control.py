@@ -5,7 +5,8 @@ import contextlib
 import datetime as dt
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import structlog
 from sqlalchemy import delete, func, select
@@ -18,6 +19,7 @@ from nagaya.http.transactions import UnitOfWork
 from nagaya.runtime.interface import RuntimeFailure, TenantState
 from nagaya.tenants import bus, observation
 from nagaya.tenants.hub import Hub
+from nagaya.tenants.liveness import Liveness
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.platform import TenantPlatform
 from nagaya.tenants.publisher import PolicyPublisher
@@ -55,6 +57,7 @@ class Control:
         self.hub = Hub()
         self.publisher = PolicyPublisher(database, platform.runtime, self.hub, platform.issuer, now)
         self.reconciler = Reconciler(database, platform, self.publisher, now, checkpoint)
+        self.liveness = Liveness(database, platform, now)
         self._reports: asyncio.Queue[TenantState] = asyncio.Queue()
         self._seen = 0
 
@@ -70,8 +73,9 @@ class Control:
 
         self._seen = await asyncio.to_thread(self._last_signal)
         unsubscribe = bus.subscribe(self.database.engine, deliver)
-        jobs = (self.publisher.run, self._sweep, self._poll_signals, self._follow_runtime, self._take_in_reports)
-        tasks = [asyncio.create_task(job(), name=f"tenants {job.__name__}") for job in jobs]
+        jobs: list[Callable[[], Coroutine[Any, Any, None]]] = [self.publisher.run, self.liveness.run, self._sweep]
+        jobs += [self._poll_signals, self._follow_runtime, self._take_in_reports]
+        tasks = [asyncio.create_task(job(), name=f"tenants {job.__qualname__}") for job in jobs]
         try:
             yield self
         finally:

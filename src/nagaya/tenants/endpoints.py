@@ -1,9 +1,11 @@
 """HTTP: tenants, under `/tenants` and, for newer ZenML clients, the same functions under `/workspaces`."""
 
+import datetime as dt
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from nagaya import audit
 from nagaya.access.policy import (
     TenantAccess,
     TenantEditor,
@@ -19,14 +21,22 @@ from nagaya.access.reach import tenants_of
 from nagaya.errors import Conflict, Forbidden, InvalidInput, Unavailable, responses
 from nagaya.http.lists import Paging
 from nagaya.http.state import State
-from nagaya.http.transactions import Db, TransactionRoute, Work
+from nagaya.http.transactions import Db, TransactionRoute, Work, origin_of, transact
 from nagaya.identity.policy import CurrentPrincipal, ServerPrincipal
 from nagaya.runtime.interface import RuntimeFailure
-from nagaya.tenants import members, repository
+from nagaya.tenants import enrollment, members, releases, repository
 from nagaya.tenants.lifecycle import Event
 from nagaya.tenants.platform import Platform
 from nagaya.tenants.reading import read_tenants
-from nagaya.tenants.schemas import TenantCreate, TenantLogs, TenantRead, TenantUpdate
+from nagaya.tenants.schemas import (
+    EnrollmentKeyRead,
+    KeyRotation,
+    TenantCreate,
+    TenantCreated,
+    TenantLogs,
+    TenantRead,
+    TenantUpdate,
+)
 from nagaya.tenants.service import Tenants
 
 OPERATION_HEADER = "Nagaya-Operation"
@@ -100,16 +110,32 @@ def create_tenant(
     state: State,
     platform: Platform,
     response: Response,
+    enroll: Annotated[bool, Query(description="Only register a server that runs elsewhere, and get its key.")] = False,
     idempotency_key: Key = None,
-) -> TenantRead:
-    """Creates a tenant. Answers at once with `status: pending`; the header names the operation to follow."""
+) -> TenantCreated:
+    """Creates a tenant. Answers at once with `status: pending`; the header names the operation to follow.
+
+    With `enroll` the platform runs no server. The answer holds, this once, the key with which one that runs elsewhere
+    signs in; the tenant is pending until it does. A repeated request with the same idempotency key gets a new key as
+    long as no server has used the first.
+    """
     now = state.now()
     wanted = body.organization or only_organization(work.session, principal, now)
     access = reach_organization(work.session, principal, wanted, now)
     access.standing.require("tenant:create")
-    tenant, operation = Tenants(work, platform, now).create(access, body, key=idempotency_key)
+    if enroll and not (principal.superuser or state.settings.enrollment == "organizations"):
+        raise Forbidden("Only superusers enroll servers here (NAGAYA_ENROLLMENT).")
+    tenant, operation = Tenants(work, platform, now).create(access, body, key=idempotency_key, enroll=enroll)
+    key = None
+    if enroll and tenant.last_seen is None:
+        key = enrollment.rotate(work.session, state.keys, tenant, principal.id, now=now, overlap=dt.timedelta())
     response.headers[OPERATION_HEADER] = str(operation.id)
-    return read_tenants(work.session, [(tenant, access.organization)], platform.addresses)[0]
+    response.headers["Cache-Control"] = "no-store"
+    made = read_tenants(work.session, [(tenant, access.organization)], platform.addresses)[0]
+    environment = None
+    if key is not None:
+        environment = enrollment.environment(tenant, access.organization, platform.addresses, key)
+    return TenantCreated(**made.model_dump(), enrollment_key=key, environment=environment)
 
 
 def read_tenant(access: TenantReader, db: Db, platform: Platform) -> TenantRead:
@@ -180,12 +206,41 @@ def _act(
     return read_tenants(work.session, [(access.tenant, access.organization)], platform.addresses)[0]
 
 
+def rotate_enrollment_key(
+    access: TenantOperator, body: KeyRotation, work: Work, state: State, response: Response
+) -> EnrollmentKeyRead:
+    """Makes a new enrollment key; the one until now, and all that came out of it, ends now or after the overlap."""
+    tenant = access.tenant
+    if not tenant.enrolled or tenant.desired_state == "deleted":
+        raise Conflict(f"{access.name} has no enrollment key: its server is not one that runs elsewhere.")
+    overlap = dt.timedelta(seconds=body.overlap_seconds)
+    key = enrollment.rotate(
+        work.session, state.keys, tenant, access.standing.principal.id, now=state.now(), overlap=overlap
+    )
+    audit.record(
+        work,
+        "enrollment_key.rotate",
+        audit.Target("tenant", tenant.id, access.name),
+        organization_id=access.organization_id,
+        tenant_id=access.id,
+        details={"overlap_seconds": body.overlap_seconds},
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return EnrollmentKeyRead(
+        tenant_id=tenant.id,
+        enrollment_key=key,
+        environment={enrollment.KEY_VARIABLE: key},
+    )
+
+
 async def read_tenant_logs(
     access: TenantOperator,
     platform: Platform,
     lines: Annotated[int, Query(ge=1, le=MAX_LOG_LINES, description="How many, counted from the end.")] = 200,
 ) -> TenantLogs:
     """Returns the end of the log of a tenant's server."""
+    if access.tenant.enrolled:
+        raise Conflict(f"The server of {access.name} runs elsewhere, and so its log is there.")
     try:
         return TenantLogs(lines=await platform.runtime.logs(str(access.tenant.id), lines))
     except RuntimeFailure as failure:
@@ -194,9 +249,27 @@ async def read_tenant_logs(
         raise Unavailable(f"The log cannot be read at the moment: {failure}") from failure
 
 
-def report_status(server: ServerPrincipal) -> dict[str, str]:
-    """Takes the sign of life that a ZenML server gives at its start (wire contract, 3.3): JSON, or the server ends."""
+async def report_status(server: ServerPrincipal, request: Request, state: State) -> dict[str, str]:
+    """Takes the sign of life that a ZenML server gives at its start (wire contract, 3.3): JSON, or the server ends.
+
+    What it says of itself is in headers. A server from outside whose version or address cannot be used gets the reason.
+    """
+    if server.enrolled:
+        report, now = enrollment.Report.from_headers(request.headers), state.now()
+        public_url = state.settings.public_url
+        refusal = await transact(
+            state,
+            origin_of(request),
+            lambda work: enrollment.take_report(work, server.tenant_id, report, public_url, now),
+        )
+        if refusal:
+            raise Forbidden(refusal)
     return {"tenant_id": str(server.tenant_id)}
+
+
+def _operation_name(function: str, noun: str) -> str:
+    """Returns the name of an operation, which has to differ between the two nouns."""
+    return function.replace("tenant", noun) if "tenant" in function else f"{function}_of_{noun}"
 
 
 def _routes(noun: Literal["tenant", "workspace"]) -> APIRouter:
@@ -211,13 +284,14 @@ def _routes(noun: Literal["tenant", "workspace"]) -> APIRouter:
             methods=[method],
             status_code=status,
             responses=errors if errors is not None else acting,
-            name=function.__name__.replace("tenant", noun),
+            name=_operation_name(function.__name__, noun),
         )
 
     add("GET", "", list_tenants)
     add("POST", "", create_tenant, status=201)
     members.add_routes(add)
     add("GET", "/{tenant}/logs", read_tenant_logs)
+    add("POST", "/{tenant}/enrollment_key", rotate_enrollment_key, status=201)
     add("PATCH", "/{tenant}/deploy", deploy_tenant)
     add("PATCH", "/{tenant}/deactivate", deactivate_tenant)
     add("POST", "/{tenant}/restore", restore_tenant)
@@ -231,7 +305,13 @@ def _routes(noun: Literal["tenant", "workspace"]) -> APIRouter:
 router = APIRouter()
 router.include_router(_routes("tenant"))
 router.include_router(_routes("workspace"))
+router.include_router(releases.router)
 for _noun in ("tenant", "workspace"):
     router.add_api_route(
-        f"/{_noun}_status", report_status, methods=["PATCH"], name=f"report_{_noun}_status", tags=["servers"]
+        f"/{_noun}_status",
+        report_status,
+        methods=["PATCH"],
+        name=f"report_{_noun}_status",
+        tags=["servers"],
+        responses=responses(Forbidden),
     )

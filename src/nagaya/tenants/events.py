@@ -18,6 +18,9 @@ from nagaya.errors import NotFound
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.models import ServiceAccount, User
 from nagaya.tenants.models import Tenant
+from nagaya.usage import service as usage
+from nagaya.usage.models import FEATURE_LENGTH, RESOURCE_LENGTH, storable
+from nagaya.usage.service import Report
 
 log = structlog.get_logger("nagaya.tenants.events")
 
@@ -77,9 +80,10 @@ def _take_in(work: UnitOfWork, tenant: Tenant, event: TenantEvent, names: dict[s
             # Every intent is followed by its outcome, `unknown` at the least: one row for one act.
             pass
         case "resources_deleted":
-            _forget_shares(work, tenant, facts.get("resources"))
+            forget_shares(work, tenant, facts.get("resources"))
         case "usage":
-            work.session.add(_usage_event(tenant, event, facts))
+            if (report := _usage_report(facts)) is not None:
+                usage.take_in(work, tenant, [report], _time(event))
         case _:
             log.info("an event of an unknown kind was ignored", tenant_id=str(tenant.id), kind=event.kind)
 
@@ -110,23 +114,16 @@ def _audit_event(
     )
 
 
-def _usage_event(tenant: Tenant, event: TenantEvent, facts: dict[str, Any]) -> AuditEvent:
-    """Usage is kept in the audit record until there is something that counts it."""
-    return AuditEvent(
-        time=_time(event),
-        organization_id=tenant.organization_id,
-        tenant_id=tenant.id,
-        actor_kind="server",
-        actor_name=tenant.name,
-        action="usage.report",
-        target_kind=_text(facts.get("feature"), 32),
-        target_id=_text(facts.get("resource_id"), 64),
-        outcome="success",
-        details={"total": total if isinstance(total := facts.get("total"), int) and abs(total) < 2**53 else None},
-    )
+def _usage_report(facts: dict[str, Any]) -> Report | None:
+    """Returns what a usage event says, if it can be counted."""
+    feature, resource = _text(facts.get("feature"), FEATURE_LENGTH), _text(facts.get("resource_id"), RESOURCE_LENGTH)
+    total = facts.get("total")
+    if not feature or not resource or isinstance(total, bool) or total not in {1, -1}:
+        return None
+    return Report(feature, resource, total == -1)
 
 
-def _forget_shares(work: UnitOfWork, tenant: Tenant, resources: Any) -> None:
+def forget_shares(work: UnitOfWork, tenant: Tenant, resources: Any) -> None:
     """Removes the shares of deleted resources; with a project those of everything in it, which ZenML does not name.
 
     Source: ZenML calls `delete_resources` with `project/<id>` only when a project is deleted (wire contract, 5.4).
@@ -174,10 +171,8 @@ def _time(event: TenantEvent) -> dt.datetime:
 
 
 def _text(value: Any, length: int) -> str:
-    """Returns a text as every database stores it: bounded, without NUL and lone surrogates; else nothing."""
-    if not isinstance(value, str):
-        return ""
-    return value[:length].replace("\x00", "").encode("utf-8", "replace").decode()
+    """Returns a text as every database stores it; of anything else nothing."""
+    return storable(value, length) if isinstance(value, str) else ""
 
 
 def _params(value: Any) -> dict[str, str]:

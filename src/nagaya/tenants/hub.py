@@ -9,7 +9,7 @@ from typing import Any
 
 from nagaya.access.compiler import Document
 
-DELTA_KEYS = ("schema", "tenant", "organization", "issuer", "jwks", "roles")
+DELTA_KEYS = ("schema", "tenant", "organization", "issuer", "jwks", "roles", "limits")
 """Parts of a document that a delta cannot change; a difference there sends the whole document."""
 
 

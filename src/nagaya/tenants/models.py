@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nagaya.db.base import Base, Record
@@ -26,7 +26,7 @@ class Tenant(Record, Base):
     stage: Mapped[str | None] = mapped_column(String(30), index=True)
     labels: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     version: Mapped[str] = mapped_column(String(32))
-    """ZenML version: the engine that hosts the tenant."""
+    """ZenML version: the engine that hosts the tenant. Empty for an enrolled one, which says its own."""
     protected: Mapped[bool] = mapped_column(default=True)
     hibernate: Mapped[bool] = mapped_column(default=True)
     idle_seconds: Mapped[int] = mapped_column(default=900)
@@ -62,4 +62,31 @@ class Tenant(Record, Base):
     secrets_store_key: Mapped[str] = mapped_column(Text)
     channel_token: Mapped[str] = mapped_column(Text)
     client_secret: Mapped[str] = mapped_column(Text)
+    created_by: Mapped[uuid.UUID | None]
+
+    enrolled: Mapped[bool] = mapped_column(default=False, server_default=false(), index=True)
+    """Whether its server runs elsewhere: nothing below the control plane knows of it, and it has no sealed secrets."""
+    server_url: Mapped[str | None] = mapped_column(String(300), unique=True, index=True)
+    """Address of an enrolled server, as it reported it; clients are sent there."""
+    reported_version: Mapped[str | None] = mapped_column(String(32))
+    """ZenML version of an enrolled server, as it reported it; for showing."""
+    last_seen: Mapped[dt.datetime | None]
+    """When an enrolled server last signed in, reported, or answered."""
+    liveness: Mapped[str | None] = mapped_column(String(16))
+    """Of an enrolled server: `unknown`, `up` or `down`."""
+    poll_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    next_poll: Mapped[dt.datetime | None] = mapped_column(index=True)
+    """When an enrolled server is looked at next."""
+
+
+class EnrollmentKey(Record, Base):
+    """A key with which a ZenML server that runs elsewhere proves to be a tenant's. The key itself is not stored."""
+
+    __tablename__ = "enrollment_keys"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), index=True)
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    expires: Mapped[dt.datetime | None]
+    """When a replaced key ends; the key in force has no end."""
+    last_used: Mapped[dt.datetime | None]
     created_by: Mapped[uuid.UUID | None]

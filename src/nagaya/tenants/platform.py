@@ -12,6 +12,7 @@ from nagaya.access.compiler import Issuer
 from nagaya.errors import InvalidInput, Unavailable
 from nagaya.http.settings import TenantDefaults
 from nagaya.http.state import State
+from nagaya.rbac.policies import Policies
 from nagaya.runtime.interface import Runtime
 from nagaya.tenants.secrets import TenantSecrets
 from nagaya.tenants.spec import Addresses
@@ -36,6 +37,13 @@ class Engines:
         """Takes in the runtime's answer to `hello`."""
         self.versions = tuple(sorted((str(each["version"]) for each in hello.get("engines", ())), key=_version_key))
 
+    @property
+    def preferred(self) -> str | None:
+        """The version of new tenants whose creator does not say; None until the runtime was heard."""
+        if not self.versions:
+            return None
+        return self.default if self.default in self.versions else self.versions[-1]
+
     def choose(self, wanted: str | None) -> str:
         """Returns the version for a new tenant.
 
@@ -51,7 +59,7 @@ class Engines:
                     "answer; try again in a moment."
                 )
             return chosen
-        chosen = wanted or (self.default if self.default in self.versions else self.versions[-1])
+        chosen = wanted or self.preferred
         if chosen is None or chosen not in self.versions:
             sentence = f"ZenML {chosen} is not installed here: use one of {', '.join(self.versions)}."
             raise InvalidInput(sentence, fields={"version": sentence})
@@ -67,10 +75,12 @@ class TenantPlatform:
         secrets: Makes and opens tenants' secrets.
         addresses: Where things are reached.
         issuer: Who signs tokens.
+        policies: Compiled policies, for servers that ask over HTTP.
         engines: Installed ZenML versions.
         anyone_may_create_organizations: Whether every user may make an organization, not only superusers.
         defaults: What a tenant gets that nobody decided otherwise for.
         owner: Name of this process in leases.
+        liveness_seconds: Time between two looks at an enrolled server.
         lease_seconds: After so long another process may take over work that this one does not renew.
     """
 
@@ -78,10 +88,12 @@ class TenantPlatform:
     secrets: TenantSecrets
     addresses: Addresses
     issuer: Issuer
+    policies: Policies
     engines: Engines = field(default_factory=Engines)
     anyone_may_create_organizations: bool = False
     defaults: TenantDefaults = field(default_factory=TenantDefaults)
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(6)}")
+    liveness_seconds: int = 60
     lease_seconds: float = 6.0
 
 

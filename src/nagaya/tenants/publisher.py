@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Callable, Iterable
 
 import structlog
+from sqlalchemy import select
 
 from nagaya.access.compiler import Document, Issuer, compile_policies
 from nagaya.db.engine import Database
 from nagaya.runtime.interface import Runtime, RuntimeFailure
 from nagaya.tenants.hub import Hub
+from nagaya.tenants.models import Tenant
 
 log = structlog.get_logger("nagaya.tenants.publisher")
 
@@ -72,11 +74,13 @@ class PolicyPublisher:
                     log.info("the runtime did not store policies", tenants=missing)
 
     async def compile(self, tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, Document]:
-        """Returns the policy documents of tenants as of now."""
+        """Returns the policy documents of hosted tenants as of now."""
 
         def read() -> dict[uuid.UUID, Document]:
             with self._database.read() as session:
-                return compile_policies(session, tenant_ids, self._issuer, self._now())
+                # Enrolled servers ask for each decision; nobody keeps a document for them.
+                hosted = session.scalars(select(Tenant.id).where(Tenant.id.in_(tenant_ids), Tenant.enrolled.is_(False)))
+                return compile_policies(session, list(hosted), self._issuer, self._now())
 
         return await asyncio.to_thread(read)
 

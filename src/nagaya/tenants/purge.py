@@ -3,15 +3,17 @@
 import datetime as dt
 import uuid
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from nagaya import audit
+from nagaya.access import changes
 from nagaya.access.models import RoleAssignment, Share
 from nagaya.db.engine import Database
 from nagaya.http.transactions import UnitOfWork
 from nagaya.tenants.lifecycle import STORED, Event, State, follow, state_of
-from nagaya.tenants.models import Tenant
+from nagaya.tenants.models import EnrollmentKey, Tenant
 from nagaya.tenants.secrets import COLUMNS
+from nagaya.usage.models import UsageCount, UsageLimit, UsageRecord
 
 
 def mark_purged(database: Database, tenant_id: uuid.UUID, now: dt.datetime) -> None:
@@ -37,6 +39,8 @@ def mark_purged(database: Database, tenant_id: uuid.UUID, now: dt.datetime) -> N
             setattr(tenant, column, "")
         work.session.execute(delete(RoleAssignment).where(RoleAssignment.tenant_id == tenant_id))
         work.session.execute(delete(Share).where(Share.tenant_id == tenant_id))
+        work.session.execute(delete(EnrollmentKey).where(EnrollmentKey.tenant_id == tenant_id))
+        _forget_usage(work, tenant)
         audit.record(
             work,
             "tenant.purge",
@@ -44,3 +48,13 @@ def mark_purged(database: Database, tenant_id: uuid.UUID, now: dt.datetime) -> N
             organization_id=tenant.organization_id,
             tenant_id=tenant_id,
         )
+
+
+def _forget_usage(work: UnitOfWork, tenant: Tenant) -> None:
+    """Removes what the tenant used; the others of its organization may have more by that."""
+    for table in (UsageRecord, UsageCount):
+        work.session.execute(delete(table).where(table.tenant_id == tenant.id))
+    work.session.execute(delete(UsageLimit).where(UsageLimit.place_id == tenant.id))
+    limited = select(UsageLimit.place_id).where(UsageLimit.place_id == tenant.organization_id).limit(1)
+    if work.session.scalar(limited) is not None:
+        changes.organization_changed(work, tenant.organization_id)

@@ -17,6 +17,7 @@ from nagaya.tenants.schemas import (
     ZenMLService,
 )
 from nagaya.tenants.spec import Addresses
+from nagaya.usage.repository import counts
 
 
 def read_tenants(
@@ -30,14 +31,32 @@ def read_tenants(
         addresses: Where things are reached.
     """
     pairs = list(rows)
-    operations = repository.latest_operations(session, [tenant.id for tenant, _ in pairs])
-    return [_read(tenant, organization, addresses, operations.get(tenant.id)) for tenant, organization in pairs]
+    ids = [tenant.id for tenant, _ in pairs]
+    operations = repository.latest_operations(session, ids)
+    usage = counts(session, ids)
+    return [
+        _read(tenant, organization, addresses, operations.get(tenant.id), usage.get(tenant.id, {}))
+        for tenant, organization in pairs
+    ]
 
 
-def _read(tenant: Tenant, organization: Organization, addresses: Addresses, operation: Operation | None) -> TenantRead:
-    url = addresses.tenant_url(organization.name, tenant.name)
+def address_of(tenant: Tenant, organization: Organization, addresses: Addresses) -> str:
+    """Returns the address that clients of a tenant use; empty for an enrolled one that has not said its own."""
+    return (tenant.server_url or "") if tenant.enrolled else addresses.tenant_url(organization.name, tenant.name)
+
+
+def _read(
+    tenant: Tenant,
+    organization: Organization,
+    addresses: Addresses,
+    operation: Operation | None,
+    usage: dict[str, int],
+) -> TenantRead:
+    url = address_of(tenant, organization, addresses)
+    version = tenant.reported_version if tenant.enrolled else tenant.version
     # Clients connect to whatever has an address here, and only while the status is `available`.
-    status = ServiceStatus(server_url=url, version=tenant.version) if tenant.status == "available" else None
+    status = ServiceStatus(server_url=url, version=version) if tenant.status == "available" and url else None
+    configuration = ServiceConfiguration(version=version) if version else None
     return TenantRead(
         id=tenant.id,
         name=tenant.name,
@@ -46,7 +65,7 @@ def _read(tenant: Tenant, organization: Organization, addresses: Addresses, oper
         desired_state=tenant.desired_state,
         state_reason=tenant.status_reason,
         status=tenant.status,
-        zenml_service=ZenMLService(configuration=ServiceConfiguration(version=tenant.version), status=status),
+        zenml_service=ZenMLService(configuration=configuration, status=status),
         display_name=tenant.display_name,
         documentation=tenant.documentation,
         stage=tenant.stage,
@@ -63,5 +82,9 @@ def _read(tenant: Tenant, organization: Organization, addresses: Addresses, oper
         last_activity=tenant.last_activity,
         status_changed=tenant.status_changed,
         purge_after=tenant.purge_after,
+        usage_counts=usage,
+        enrolled=tenant.enrolled,
+        liveness=tenant.liveness,
+        last_seen=tenant.last_seen,
         operation=None if operation is None else LatestOperation.model_validate(operation),
     )

@@ -168,7 +168,7 @@ class Reconciler:
     def _read(self, tenant_id: uuid.UUID) -> Task | None:
         with self._database.read() as session:
             row = repository.with_organization(session, tenant_id)
-            if row is None or row[0].purged is not None:
+            if row is None or row[0].purged is not None or row[0].enrolled:
                 return None
             tenant, organization = row
             state = state_of(tenant.desired_state, tenant.status)

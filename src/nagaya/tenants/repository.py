@@ -77,8 +77,8 @@ def _by_url(url: str, public_url: str) -> ColumnElement[bool]:
     prefix = f"{public_url}/t/"
     organization, slash, tenant = url.removeprefix(prefix).rstrip("/").partition("/")
     if not url.startswith(prefix) or not slash:
-        return Tenant.id.is_(None)
-    return and_(Organization.name == organization, Tenant.name == tenant)
+        return Tenant.server_url == url.rstrip("/")
+    return and_(Organization.name == organization, Tenant.name == tenant, Tenant.enrolled.is_(False))
 
 
 def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:
@@ -169,9 +169,17 @@ def unsettled(now: dt.datetime) -> ColumnElement[bool]:
     """Returns the condition that something has to be done for a tenant in the runtime."""
     return and_(
         Tenant.purged.is_(None),
+        Tenant.enrolled.is_(False),
         or_(
             Tenant.status == "pending",
             Tenant.generation > Tenant.applied_generation,
             and_(Tenant.status == "deleted", Tenant.purge_after <= now),
         ),
     )
+
+
+def due_for_a_look(now: dt.datetime) -> ColumnElement[bool]:
+    """Returns the condition that an enrolled tenant's server is to be looked at, or a deleted one is to be removed."""
+    look = and_(Tenant.desired_state == "available", Tenant.server_url.is_not(None), Tenant.next_poll <= now)
+    remove = and_(Tenant.status == "deleted", Tenant.purge_after <= now)
+    return and_(Tenant.enrolled.is_(True), Tenant.purged.is_(None), or_(look, remove))

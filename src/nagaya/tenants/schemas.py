@@ -12,6 +12,7 @@ from nagaya.http.schemas import AliasChoices, DisplayName, Input, LongText, Outp
 MAX_LABELS = 32
 STAGE = r"^[a-z][a-z0-9-]{0,29}$"
 MAX_IDLE_SECONDS = 2_592_000
+MAX_OVERLAP_SECONDS = 7 * 86_400
 
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,62})$")]
 LabelValue = Annotated[str, StringConstraints(max_length=200), AfterValidator(clean)]
@@ -121,7 +122,7 @@ class TenantRead(Output):
     documentation: str
     stage: str | None
     labels: dict[str, Any]
-    url: str = Field(description="Address that clients of the tenant use.")
+    url: str = Field(description="Address that clients of the tenant use; empty until an enrolled server has said it.")
     dashboard_url: str
     activity: str = Field(description="What its process does: `awake`, `asleep`, `waking`, …")
     protected: bool
@@ -133,7 +134,41 @@ class TenantRead(Output):
     last_activity: dt.datetime | None
     status_changed: dt.datetime | None
     purge_after: dt.datetime | None = Field(description="When a deleted tenant can no longer be restored.")
+    usage_counts: dict[str, int] = Field(description="Resources that the tenant has, by feature.")
+    enrolled: bool = Field(description="Whether its server runs outside of the platform.")
+    liveness: str | None = Field(description="Of an enrolled server: `unknown`, `up` or `down` when last looked at.")
+    last_seen: dt.datetime | None = Field(description="When an enrolled server was last heard of.")
     operation: LatestOperation | None
+
+
+class TenantCreated(TenantRead):
+    """A tenant that was just made."""
+
+    enrollment_key: str | None = Field(default=None, description="For `enroll=true`: shown this once, never again.")
+    environment: dict[str, str] | None = Field(
+        default=None,
+        description="For `enroll=true`: the environment of the server, in the names of ZenML 0.80 and newer; its "
+        "address (`ZENML_SERVER_SERVER_URL`) is to be filled in.",
+    )
+
+
+class KeyRotation(Input):
+    """Body of `POST /tenants/{id}/enrollment_key`."""
+
+    overlap_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_OVERLAP_SECONDS,
+        description="How long the key until now is accepted beside the new one.",
+    )
+
+
+class EnrollmentKeyRead(Output):
+    """A new enrollment key."""
+
+    tenant_id: uuid.UUID
+    enrollment_key: str = Field(description="Shown this once, never again.")
+    environment: dict[str, str] = Field(description="What changes in the environment of the server.")
 
 
 class TenantLogs(Output):

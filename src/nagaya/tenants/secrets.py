@@ -58,7 +58,10 @@ class TenantSecrets:
             name: `channel` or `client`.
             presented: What the caller sent.
         """
-        known = _open(self.sealer, getattr(tenant, COLUMNS[name]), self._bound(name, tenant.id))
+        envelope = getattr(tenant, COLUMNS[name])
+        if not envelope:
+            return False  # Enrolled and purged tenants have none.
+        known = _open(self.sealer, envelope, self._bound(name, tenant.id))
         return hmac.compare_digest(known.encode(), presented.encode("utf-8", "surrogatepass"))
 
     @staticmethod

@@ -21,17 +21,20 @@ from nagaya.identity.principal import Principal
 from nagaya.operations import service as operations
 from nagaya.operations.models import Operation
 from nagaya.organizations.models import Organization
-from nagaya.tenants import repository
+from nagaya.tenants import enrollment, repository
 from nagaya.tenants.lifecycle import STORED, Event, State, follow, state_of
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.platform import TenantPlatform
 from nagaya.tenants.schemas import TenantCreate
+from nagaya.tenants.secrets import COLUMNS
 
 RESTORABLE = dt.timedelta(days=7)
-RESERVED_NAMES = frozenset({"deactivate", "deploy", "logs", "members", "restore"})
+RESERVED_NAMES = frozenset({"deactivate", "deploy", "enrollment_key", "limits", "logs", "members", "restore"})
 """Last parts of addresses of the API that would clash with `GET /tenants/{organization}/{name}`."""
 SPECIFIED = frozenset({"hibernate", "idle_seconds"})
 """Fields whose change the runtime has to learn of."""
+HOSTED_ONLY = SPECIFIED | {"version"}
+"""Fields that mean nothing for a tenant whose server runs elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Tenants:
     now: dt.datetime
 
     def create(
-        self, access: OrganizationAccess, body: TenantCreate, *, key: str | None = None
+        self, access: OrganizationAccess, body: TenantCreate, *, key: str | None = None, enroll: bool = False
     ) -> tuple[Tenant, Operation]:
         """Makes a tenant, whose deployment starts right after the commit.
 
@@ -57,16 +60,18 @@ class Tenants:
             access: The organization; the permission to create tenants there was checked.
             body: What is wanted.
             key: Idempotency key. A repeated request with the same key gets the tenant of the first.
+            enroll: Whether its server runs elsewhere and is only waited for.
 
         Raises:
-            InvalidInput: No name can be made from the display name, or the ZenML version is not installed.
+            InvalidInput: No name can be made from the display name, the ZenML version is not installed, or something is
+                asked for that only a server of the platform has.
             Conflict: The name is taken, or the key was used for something else.
         """
         name = body.name or slug_of(body.display_name)
-        if key is not None and (earlier := self._earlier(access, name, key)) is not None:
+        kind = "enroll" if enroll else "create"
+        if key is not None and (earlier := self._earlier(access, name, key, kind)) is not None:
             return earlier
         require_free(self.work, access.organization, name)
-        version = self.platform.engines.choose(body.version)
         principal = access.standing.principal
         stored = STORED[State.DEPLOYING]
         tenant_id = uuid.uuid4()
@@ -75,34 +80,49 @@ class Tenants:
             organization_id=access.organization.id,
             name=name,
             display_name=body.display_name or name,
-            version=version,
             desired_state=stored.desired_state,
             status=stored.status,
             status_changed=self.now,
             created_by=principal.id,
-            # The process that takes the request does the work: nobody else has to be asked first.
-            lease_owner=self.platform.owner,
-            lease_until=self.now + dt.timedelta(seconds=self.platform.lease_seconds),
-            idle_seconds=body.idle_seconds or self.platform.defaults.idle_seconds,
-            **body.model_dump(
-                include={
-                    "description",
-                    "documentation",
-                    "stage",
-                    "labels",
-                    "protected",
-                    "hibernate",
-                }
-            ),
-            **self.platform.secrets.generate(tenant_id),
+            **body.model_dump(include={"description", "documentation", "stage", "labels", "protected"}),
+            **(self._elsewhere(body) if enroll else self._here(body, tenant_id)),
         )
         self.work.session.add(tenant)
         self.work.session.flush()
         self._grant(tenant, principal)
-        operation = operations.begin(self.work, tenant, "create", principal.id, self.now, key=key)
-        self._audit("tenant.create", tenant, access.organization, {"version": version})
+        operation = operations.begin(self.work, tenant, kind, principal.id, self.now, key=key)
+        self._audit(f"tenant.{kind}", tenant, access.organization, {} if enroll else {"version": tenant.version})
         changes.announce(self.work, [tenant.id])
         return tenant, operation
+
+    def _here(self, body: TenantCreate, tenant_id: uuid.UUID) -> dict[str, Any]:
+        """Returns what only a tenant whose server the platform runs has."""
+        return {
+            "version": self.platform.engines.choose(body.version),
+            "hibernate": body.hibernate,
+            "idle_seconds": body.idle_seconds or self.platform.defaults.idle_seconds,
+            # The process that takes the request does the work: nobody else has to be asked first.
+            "lease_owner": self.platform.owner,
+            "lease_until": self.now + dt.timedelta(seconds=self.platform.lease_seconds),
+            **self.platform.secrets.generate(tenant_id),
+        }
+
+    def _elsewhere(self, body: TenantCreate) -> dict[str, Any]:
+        """Returns what a tenant whose server runs elsewhere has instead."""
+        if foreign := sorted(body.model_fields_set & HOSTED_ONLY):
+            sentence = "is decided where the server runs; leave it out"
+            raise InvalidInput(f"{', '.join(foreign)} {sentence}.", fields=dict.fromkeys(foreign, sentence))
+        none = dict.fromkeys(COLUMNS.values(), "")
+        return {
+            "enrolled": True,
+            "version": "",
+            "hibernate": False,
+            "idle_seconds": self.platform.defaults.idle_seconds,
+            "liveness": "unknown",
+            "activity": "unknown",
+            "status_reason": enrollment.WAITING,
+            **none,
+        }
 
     def _grant(self, tenant: Tenant, principal: Principal) -> None:
         """Makes the creator administrator of the tenant; superusers are that everywhere."""
@@ -121,7 +141,7 @@ class Tenants:
         )
         self.work.session.flush()
 
-    def _earlier(self, access: OrganizationAccess, name: str, key: str) -> tuple[Tenant, Operation] | None:
+    def _earlier(self, access: OrganizationAccess, name: str, key: str, kind: str) -> tuple[Tenant, Operation] | None:
         operation = self.work.session.scalar(
             select(Operation).where(
                 Operation.principal_id == access.standing.principal.id, Operation.idempotency_key == key
@@ -131,7 +151,7 @@ class Tenants:
             return None
         tenant = self.work.session.get(Tenant, operation.tenant_id)
         same = tenant is not None and tenant.organization_id == access.organization.id and tenant.name == name
-        if operation.kind != "create" or tenant is None or not same:
+        if operation.kind != kind or tenant is None or not same:
             raise Conflict("This Idempotency-Key was used for another request: use a new one.")
         return tenant, operation
 
@@ -147,6 +167,8 @@ class Tenants:
         """
         tenant = access.tenant
         version = changed.pop("version", None)
+        if tenant.enrolled and (version is not None or SPECIFIED.intersection(changed)):
+            raise Conflict(f"The server of {access.name} runs elsewhere: its version and its sleep are decided there.")
         if version is not None and version != tenant.version:
             raise Conflict(
                 f"{access.name} runs ZenML {tenant.version}: changing the version of a tenant is not possible yet."
@@ -186,12 +208,16 @@ class Tenants:
         elif event is Event.RESTORE:
             tenant.deleted = None
             tenant.purge_after = None
-        tenant.desired_state, tenant.status = STORED[after]
         tenant.status_reason = ""
+        if tenant.enrolled:
+            after = enrollment.settle(tenant, after, self.now)
+        tenant.desired_state, tenant.status = STORED[after]
         tenant.status_changed = self.now
         tenant.generation += 1
         principal = access.standing.principal
         operation = operations.begin(self.work, tenant, event.value, principal.id, self.now)
+        if tenant.enrolled:
+            operations.finish(operation, "succeeded", self.now)
         self._audit(f"tenant.{event.value}", tenant, access.organization, {})
         changes.announce(self.work, [tenant.id])
         return operation

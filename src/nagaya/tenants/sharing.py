@@ -29,7 +29,9 @@ from nagaya_policy import ACTIONS, RESOURCE_TYPES, Policy, Resource, ResourceErr
 class ShareRequest(Input):
     """Body of `POST /channel/v1/shares`."""
 
-    sharing_user_id: uuid.UUID = Field(description="Who shares, as the platform knows the account.")
+    sharing_user_id: uuid.UUID | None = Field(
+        default=None, description="Who shares, as the platform knows the account; servers up to 0.80.2 do not say."
+    )
     user_id: uuid.UUID | None = Field(default=None, description="With whom: a user or a service account.")
     team_id: uuid.UUID | None = Field(default=None, description="With which team, instead of `user_id`.")
     resource: str = Field(max_length=200, description="`[<project id>:]<type>/<id>`.")
@@ -41,10 +43,22 @@ class ShareRequest(Input):
 
 
 def share(database: Database, issuer: Issuer, tenant_id: uuid.UUID, body: ShareRequest, now: dt.datetime) -> list[str]:
+    """Stores or removes a share that a hosted tenant asks for; for the rest see `share_in`.
+
+    Raises:
+        InvalidInput: Also if nobody is named who shares.
+    """
+    if body.sharing_user_id is None:
+        raise InvalidInput("Say who shares: sharing_user_id is missing.", fields={"sharing_user_id": "is missing"})
+    with UnitOfWork(database, origin=_origin(database, body.sharing_user_id)) as work:
+        return share_in(work, issuer, tenant_id, body, now)
+
+
+def share_in(work: UnitOfWork, issuer: Issuer, tenant_id: uuid.UUID, body: ShareRequest, now: dt.datetime) -> list[str]:
     """Stores or removes a share.
 
     Args:
-        database: The control database.
+        work: Unit of work of whoever shares, or of the server that names nobody.
         issuer: Who signs tokens; part of the policy that decides.
         tenant_id: The tenant.
         body: What is wanted.
@@ -60,33 +74,33 @@ def share(database: Database, issuer: Issuer, tenant_id: uuid.UUID, body: ShareR
     """
     resource = _resource(body)
     actions = sorted(set(body.actions))
-    with UnitOfWork(database, origin=_origin(database, body.sharing_user_id)) as work:
-        tenant = work.session.get(Tenant, tenant_id, with_for_update=True)
-        if tenant is None:
-            raise NotFound("This tenant does not exist any more.")
+    tenant = work.session.get(Tenant, tenant_id, with_for_update=True)
+    if tenant is None:
+        raise NotFound("This tenant does not exist any more.")
+    if body.sharing_user_id is not None:
         document = compile_policies(work.session, [tenant_id], issuer, now)[tenant_id]
-        _require(Policy.from_document(document), body, resource, actions, now)
-        receiver = _receiver(work.session, tenant, body, now)
-        _store(
-            work.session,
-            Share(
-                tenant_id=tenant.id,
-                principal_id=receiver.id,
-                principal_kind=receiver.kind,
-                resource=str(resource),
-                actions=actions,
-                created_by=body.sharing_user_id,
-            ),
-        )
-        audit.record(
-            work,
-            "resource.share" if actions else "resource.unshare",
-            audit.Target(resource.type, resource.id or "", str(resource)),
-            organization_id=tenant.organization_id,
+        _require(Policy.from_document(document), str(body.sharing_user_id), resource, actions, now, owned=body.owned)
+    receiver = _receiver(work.session, tenant, body, now)
+    _store(
+        work.session,
+        Share(
             tenant_id=tenant.id,
-            details={"with": str(receiver.id), "kind": receiver.kind, "actions": actions},
-        )
-        changes.tenant_changed(work, tenant.id)
+            principal_id=receiver.id,
+            principal_kind=receiver.kind,
+            resource=str(resource),
+            actions=actions,
+            created_by=body.sharing_user_id or tenant.id,
+        ),
+    )
+    audit.record(
+        work,
+        "resource.share" if actions else "resource.unshare",
+        audit.Target(resource.type, resource.id or "", str(resource)),
+        organization_id=tenant.organization_id,
+        tenant_id=tenant.id,
+        details={"with": str(receiver.id), "kind": receiver.kind, "actions": actions},
+    )
+    changes.tenant_changed(work, tenant.id)
     return actions
 
 
@@ -104,9 +118,10 @@ def _resource(body: ShareRequest) -> Resource:
     return resource
 
 
-def _require(policy: Policy, body: ShareRequest, resource: Resource, actions: list[str], now: dt.datetime) -> None:
-    sharer = str(body.sharing_user_id)
-    owner = sharer if body.owned else None
+def _require(
+    policy: Policy, sharer: str, resource: Resource, actions: list[str], now: dt.datetime, *, owned: bool
+) -> None:
+    owner = sharer if owned else None
     for action in ("share", *actions):
         decision = policy.check(sharer, action, resource, owner=owner, now=now.timestamp())
         if not decision.allowed:

@@ -11,8 +11,10 @@ from tests.api.routes import operations
 from tests.api.world import NEW_PASSWORD, PASSWORD, Person, Settled
 
 CLIENT = str(uuid.uuid4())
-CHANGES_NOTHING = frozenset({"report_tenant_status", "report_workspace_status"})
-"""Signs of life, with which every start of a server begins: nothing is stored."""
+CHANGES_NOTHING = frozenset(
+    {"report_tenant_status", "report_workspace_status", "check_permissions", "report_usage", "report_usage_batch"}
+)
+"""Questions of servers, signs of life of hosted ones, of which nothing is stored, and usage, a record itself."""
 CHANGES_TWO_THINGS = frozenset({"accept_invitation_link"})
 """It makes an account and a membership, each of which has an event of its own."""
 
@@ -104,6 +106,17 @@ def deleted(settled: Settled, noun: str) -> str:
     return place
 
 
+def enrolled(settled: Settled) -> dict[str, Any]:
+    body = {"name": "elsewhere", "organization": "acme"}
+    made: dict[str, Any] = settled.world.made("POST", "/tenants?enroll=true", settled.admin, json=body)
+    return made
+
+
+def usage(settled: Settled) -> dict[str, Any]:
+    organization = settled.organization["id"]
+    return {"organization_id": organization, "feature": "model", "total": 1, "metadata": {"resource_id": "m"}}
+
+
 def server(settled: Settled) -> dict[str, str]:
     issue = settled.world.state.tokens.issue
     token = issue("server", uuid.UUID(settled.tenant["id"]), audience="nagaya-server", seconds=60)
@@ -132,6 +145,12 @@ def tenant_samples(noun: str) -> dict[str, Make]:
         f"remove_{noun}_member": lambda s: Call("DELETE", member(s, tenant(s, noun), "tenant_viewer"), s.admin),
         f"remove_{noun}_member_by_query": lambda s: Call(
             "DELETE", by_query(member(s, tenant(s, noun), "tenant_viewer")), s.admin
+        ),
+        f"update_{noun}_limits": lambda s: Call(
+            "PUT", f"{tenant(s, noun)}/limits", s.admin, json={"limits": {"pipeline": 3}}
+        ),
+        f"rotate_enrollment_key_of_{noun}": lambda s: Call(
+            "POST", f"/{noun}s/{enrolled(s)['id']}/enrollment_key", s.admin, json={}
         ),
         f"report_{noun}_status": lambda s: Call("PATCH", f"/{noun}_status", None, headers=server(s)),
     }
@@ -178,6 +197,12 @@ def invited_by_link(settled: Settled) -> Call:
     return Call("POST", "/invitations/accept", None, json={"token": token, "password": PASSWORD})
 
 
+def somebody_of_acme(settled: Settled) -> Person:
+    person = somebody(settled)
+    settled.world.made("POST", "/organizations/acme/members", settled.admin, json={"user": "grace"})
+    return person
+
+
 def _in_organization(settled: Settled) -> str:
     person = somebody(settled)
     settled.world.made("POST", "/organizations/acme/members", settled.admin, json={"user": "grace"})
@@ -213,6 +238,27 @@ SAMPLES: dict[str, Make] = {
     "update_api_key": lambda s: Call("PATCH", key_of_account(s), s.admin, json={"is_active": False}),
     "revoke_api_key": lambda s: Call("DELETE", key_of_account(s), s.admin),
     "rotate_api_key": lambda s: Call("POST", f"{key_of_account(s)}/rotate", s.admin, json={}),
+    "check_permissions": lambda s: Call(
+        "POST", f"/rbac/check_permissions?user_id={s.admin.id}&action=read", None, json=["stack"], headers=server(s)
+    ),
+    "share_resource": lambda s: Call(
+        "POST",
+        "/rbac/resource_members",
+        None,
+        json={
+            "user_id": str(somebody_of_acme(s).id),
+            "sharing_user_id": str(s.admin.id),
+            "resource": f"stack/{uuid.uuid4()}",
+            "actions": ["read"],
+        },
+        headers=server(s),
+    ),
+    "forget_resources": lambda s: Call(
+        "DELETE", f"/rbac/resources?resources=stack/{uuid.uuid4()}", None, headers=server(s)
+    ),
+    "report_usage": lambda s: Call("POST", "/usage-event", None, json=usage(s), headers=server(s)),
+    "report_usage_batch": lambda s: Call("POST", "/usage-batch", None, json=[usage(s)], headers=server(s)),
+    "update_limits": lambda s: Call("PUT", "/organizations/acme/limits", s.admin, json={"limits": {"model": 1}}),
     "create_organization": lambda s: Call("POST", "/organizations", s.root, json={"name": "third"}),
     "update_organization": lambda s: Call("PATCH", "/organizations/acme", s.admin, json={"description": "x"}),
     "delete_organization": lambda s: Call("DELETE", empty_organization(s), s.root),

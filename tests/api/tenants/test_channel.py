@@ -176,9 +176,19 @@ def test_events_are_taken_in_once(api: Installation, tenant: str, root: Actor) -
     assert [(row.action, row.outcome, row.actor_name) for row in rows] == [
         ("stacks.delete", "success", "root"),
         ("stacks.delete", "unknown", ""),
-        ("usage.report", "success", api.tenant(tenant).name),
     ]
     assert rows[0].target_id == "abc"
+    again = {"seq": 6, "time": 2.0, "kind": "usage", "feature": "pipeline", "total": 1, "resource_id": "r"}
+    odd_usage = [
+        {**again, "seq": 7, "total": 9},
+        {**again, "seq": 8, "feature": ""},
+        {**again, "seq": 9, "total": True},
+    ]
+    assert client.post("/events", json={"events": [again, *odd_usage]}).json() == {"acknowledged": 9}
+    assert root.http.get(f"/tenants/{tenant}").json()["usage_counts"] == {"pipeline": 1}
+    deleted = {**again, "seq": 10, "total": -1}
+    assert client.post("/events", json={"events": [deleted]}).json() == {"acknowledged": 10}
+    assert root.http.get(f"/tenants/{tenant}").json()["usage_counts"] == {}
     for bad in ({"events": [{"seq": 0, "time": 1, "kind": "x"}]}, {"events": "x"}, {}, [], {"events": [{}]}):
         assert client.post("/events", json=bad).status_code == 422
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from nagaya.errors import Forbidden, TooManyRequests, responses
+from nagaya.errors import Conflict, Forbidden, TooManyRequests, responses
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import TransactionRoute, Work, address_of, origin_of, transact
 from nagaya.identity.models import Device
@@ -165,7 +165,7 @@ def api_token(response: Response, state: State, principal: CurrentPrincipal) -> 
     return issued.token
 
 
-@router.post("/tenant_authorization/{tenant_id}")
+@router.post("/tenant_authorization/{tenant_id}", responses=responses(Conflict, Forbidden))
 def authorize_tenant(
     tenant_id: Annotated[str, Path(max_length=64)],
     response: Response,

@@ -94,7 +94,7 @@ async def create_user(
     return UserCreated(**UserRead.model_validate(user).model_dump(), password_link=link)
 
 
-@router.get("/authorize_server")
+@router.get("/authorize_server", responses=responses(Forbidden))
 def authorize_server(
     work: Work,
     state: State,

@@ -11,6 +11,7 @@ from nagaya.identity.models import ApiKey, ServiceAccount, Session, User
 from nagaya.identity.principal import Principal, Server
 from nagaya.identity.service import key_format
 from nagaya.identity.tokens import PLATFORM_AUDIENCE, SERVER_AUDIENCE, Claims, TokenType
+from nagaya.tenants import enrollment
 
 BEARER_KINDS: frozenset[TokenType] = frozenset({"session", "device"})
 COOKIE_KINDS: frozenset[TokenType] = frozenset({"session"})
@@ -115,13 +116,19 @@ def server_by_token(db: Db, state: AppState, token: str) -> Server:
     """Returns the tenant's server that a `server` token belongs to.
 
     Raises:
-        NotAuthenticated: The token is not valid, or the tenant is gone.
+        NotAuthenticated: The token is not valid, or the tenant is gone; of an enrolled tenant also if that is
+            deactivated, or the key that the token was given for has been replaced.
     """
     claims = state.tokens.verify(token, audience=SERVER_AUDIENCE, kinds=frozenset({"server"}))
     tenant = repository.tenant(db, claims.subject)
     if tenant is None:
         raise NotAuthenticated("The tenant of this token does not exist.")
-    return Server(tenant.id, tenant.organization_id)
+    if tenant.enrolled:
+        if tenant.desired_state != "available":
+            raise NotAuthenticated("The tenant of this token is deactivated.")
+        if not enrollment.key_in_force(db, tenant.id, claims.session_id, state.now()):
+            raise NotAuthenticated("The enrollment key of this token has been replaced.")
+    return Server(tenant.id, tenant.organization_id, tenant.name, tenant.enrolled)
 
 
 def _live_session(db: Db, state: AppState, claims: Claims) -> Session:

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session as Db
 from nagaya import audit
 from nagaya.access.reach import tenants_of
 from nagaya.audit import repository as audit_repository
-from nagaya.errors import Forbidden, NotAuthenticated, NotFound
+from nagaya.errors import Conflict, Forbidden, NotAuthenticated, NotFound
 from nagaya.http.state import AppState
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity import repository
 from nagaya.identity.principal import Principal
 from nagaya.identity.tokens import SERVER_AUDIENCE
+from nagaya.tenants import enrollment
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.secrets import TenantSecrets
@@ -67,7 +68,8 @@ def server_token(work: UnitOfWork, state: AppState, client_id: str, client_secre
         tenant = repository.tenant(work.session, uuid.UUID(client_id))
     except ValueError:
         tenant = None
-    if tenant is None or not TenantSecrets(state.keys.master).matches(tenant, "client", client_secret):
+    key_id = None if tenant is None else _credential(work, state, tenant, client_secret)
+    if tenant is None or key_id is None:
         since = state.now() - dt.timedelta(seconds=state.settings.login_window)
         lately = audit_repository.count(work.session, "server.login", "denied", since, address=work.origin.address)
         if lately < RECORDED_FAILURES:
@@ -78,7 +80,22 @@ def server_token(work: UnitOfWork, state: AppState, client_id: str, client_secre
     target = audit.Target("tenant", tenant.id, tenant.name)
     audit.record(work, "server.login", target, organization_id=tenant.organization_id, tenant_id=tenant.id)
     seconds = state.settings.server_token_seconds
-    return Token(state.tokens.issue("server", tenant.id, audience=SERVER_AUDIENCE, seconds=seconds), seconds)
+    token = state.tokens.issue(
+        "server", tenant.id, audience=SERVER_AUDIENCE, seconds=seconds, session_id=key_id if tenant.enrolled else None
+    )
+    return Token(token, seconds)
+
+
+def _credential(work: UnitOfWork, state: AppState, tenant: Tenant, secret: str) -> uuid.UUID | None:
+    """Returns the id of the enrollment key that a secret is, or of a hosted tenant itself; None if it is wrong."""
+    if not tenant.enrolled:
+        return tenant.id if TenantSecrets(state.keys.master).matches(tenant, "client", secret) else None
+    now = state.now()
+    key = enrollment.matching_key(work.session, state.keys, tenant, secret, now)
+    if key is None or tenant.desired_state != "available":
+        return None
+    key.last_used = tenant.last_seen = now
+    return key.id
 
 
 def tenant_token(work: UnitOfWork, state: AppState, principal: Principal, id_or_name: str) -> Token:
@@ -91,10 +108,13 @@ def tenant_token(work: UnitOfWork, state: AppState, principal: Principal, id_or_
         id_or_name: The tenant.
 
     Raises:
+        Conflict: The tenant is enrolled.
         Forbidden: The caller has no session that could end the token.
         NotFound: The caller may not enter such a tenant.
     """
     tenant = enterable(work.session, state, principal, id_or_name)
+    if tenant.enrolled:
+        raise Conflict("The server of this tenant runs elsewhere and takes no such tokens: use `zenml login`.")
     token = short_token(state, principal, tenant.id)
     audit.record(
         work,
@@ -126,8 +146,15 @@ def require_entry(db: Db, state: AppState, principal: Principal, server_id: str)
 
     Raises:
         NotAuthenticated: The credential is a raw API key, with which a server would skip all permission checks.
-        NotFound: There is no such tenant, or the principal may not enter it.
+        Forbidden: There is no such tenant, it is not in service, or the principal may not enter it: always in the same
+            words. ZenML tells people of 403 that they are not authorized, and of 404 that the server is unknown.
     """
     if principal.session_id is None:
         raise NotAuthenticated("Exchange the API key at POST /auth/login first.")
-    enterable(db, state, principal, server_id)
+    refusal = Forbidden("There is no such tenant in service, or you are not a member of it.")
+    try:
+        tenant = enterable(db, state, principal, server_id)
+    except NotFound:
+        raise refusal from None
+    if tenant.desired_state != "available":
+        raise refusal

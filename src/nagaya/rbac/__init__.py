@@ -1,0 +1,1 @@
+"""Permission checks over HTTP for ZenML servers that run outside of the platform."""

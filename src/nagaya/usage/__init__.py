@@ -1,0 +1,1 @@
+"""What tenants use: counted resources, and the limits of organizations and tenants."""
