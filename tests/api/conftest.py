@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nagaya.http.logs import configure
+from tests.api.tenants.installation import Installation, installation
 from tests.api.world import Settled, World, settle
 
 
@@ -48,3 +49,10 @@ def fixture_settled(tmp_path: Path, settled_template: tuple[Path, Settled]) -> I
     world = World(tmp_path / "settled", directory)
     yield settled.with_world(world)
     world.close()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An api process of the module's own, over a runtime that does everything at once."""
+    with installation(tmp_path_factory.mktemp("data")) as running:
+        yield running

@@ -1,50 +1,5 @@
-"""Fixtures of the pages' tests: a template that is migrated once, and copies of it."""
+"""Fixtures of the pages' tests: those of the api."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.api.conftest import fixture_settled, fixture_world, logs, settled_template, template
 
-import pytest
-
-from nagaya.http.logs import configure
-from tests.api.world import Settled, World, settle
-
-
-@pytest.fixture(scope="session", autouse=True)
-def logs() -> None:
-    """Writes logs as the real process does."""
-    configure()
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with keys and an empty database."""
-    directory = tmp_path_factory.mktemp("template")
-    World(directory).close()
-    return directory
-
-
-@pytest.fixture(name="world")
-def fixture_world(tmp_path: Path, template: Path) -> Iterator[World]:
-    """An empty world."""
-    world = World(tmp_path / "data", template)
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="session")
-def settled_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> tuple[Path, Settled]:
-    """A data directory with an organization, a tenant and people."""
-    directory = tmp_path_factory.mktemp("settled")
-    world = World(directory, template)
-    settled = settle(world)
-    world.close()
-    return directory, settled
-
-
-@pytest.fixture(name="settled")
-def fixture_settled(tmp_path: Path, settled_template: tuple[Path, Settled]) -> Iterator[Settled]:
-    """A world with an organization, a tenant and people."""
-    directory, settled = settled_template
-    world = World(tmp_path / "settled", directory)
-    yield settled.with_world(world)
-    world.close()
+__all__ = ["fixture_settled", "fixture_world", "logs", "settled_template", "template"]

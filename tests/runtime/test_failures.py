@@ -114,7 +114,7 @@ def test_without_a_zygote_tenants_start_plainly(place: Path, behaviour: str) -> 
         keeper.check_invariants()
         os.kill(awake["pid"], signal.SIGKILL)
         wait_for(lambda: keeper.state(tenant)["restarts"] == 1)
-        assert "SIGKILL" in (keeper.config.log_dir / "keeper.log").read_text()
+        wait_for(lambda: "SIGKILL" in (keeper.config.log_dir / "keeper.log").read_text())
         keeper.wait_state(tenant, "awake")
     finally:
         keeper.close()

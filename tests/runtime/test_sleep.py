@@ -102,13 +102,13 @@ def test_every_gateway_has_to_agree(place: Path) -> None:
 
 
 def test_requests_in_flight_and_recent_ones_keep_it_awake(keeper: KeeperProcess) -> None:
-    tenant = keeper.create(idle_seconds=0.4)
+    tenant = keeper.create(idle_seconds=1.0)
 
     async def scenario(found: list[ScriptedGateway]) -> None:
         gateway = found[0]
         await asyncio.to_thread(keeper.call, "wake", id=tenant)
         await gateway.connection.call("activity", tenants={tenant: {"in_flight": 1, "idle": 0}, "unknown": {}})
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.5)
         assert (gateway.asked, keeper.state(tenant)["state"]) == (0, "awake")
         await gateway.connection.call("activity", tenants={tenant: {"in_flight": 0, "idle": 0.1}})
         await until(lambda: keeper.state(tenant)["state"] == "asleep")

@@ -1,18 +1,11 @@
 """Roles, permissions, and who may do what, with reasons."""
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from nagaya_policy import ORGANIZATION_PERMISSIONS, PREDEFINED_ROLES
-from tests.api.tenants.installation import Actor, Installation, installation
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
+from tests.api.tenants.installation import Actor, Installation
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,11 @@
 """Keys of service accounts never give more than their maker has."""
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from nagaya.access.models import Share
-from tests.api.tenants.installation import Actor, Installation, installation
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
+from tests.api.tenants.installation import Actor, Installation
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from nagaya_policy import PREDEFINED_ROLES
-from tests.api.tenants.installation import Actor, Installation, installation, ready
+from tests.api.tenants.installation import Actor, Installation, ready
 
 ADMIN, MANAGER, VIEWER = "organization_admin", "organization_manager", "organization_viewer"
 MEMBER, BILLING, TEAMS = "organization_member", "billing_admin", "team_viewer"
@@ -44,12 +43,6 @@ ALLOWED: dict[RoutePath, set[str]] = {
 BLIND = {MEMBER, BILLING, TEAMS}
 """Roles that do not see tenants which they are not members of."""
 IDENTITY = ("/service_accounts", "/audit")
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,13 +9,7 @@ from nagaya.access.compiler import Issuer, compile_policies
 from nagaya.access.models import Share
 from nagaya.db.base import utc_now
 from nagaya_policy import Policy
-from tests.api.tenants.installation import Actor, Installation, installation, ready
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
+from tests.api.tenants.installation import Actor, Installation, ready
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,6 @@ from tests.api.tenants.installation import Actor, Installation, eventually, inst
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def root(api: Installation) -> Actor:
     actor = api.user("root", superuser=True)
     assert actor.http.post("/organizations", json={"name": "acme"}).status_code == 201
@@ -58,11 +52,12 @@ class Reader:
                 assert answer.status_code == 200
                 for line in answer.iter_lines():
                     message = json.loads(line)
+                    # First the message: whoever waits for the policy then looks at the message that brought it.
+                    self.messages.append((time.perf_counter(), message))
                     if message["type"] == "policy":
                         self.policy = message["policy"]
                     elif message["type"] == "delta":
                         self.policy = apply_delta(self.policy, message)
-                    self.messages.append((time.perf_counter(), message))
         except httpx.HTTPError:
             pass
         finally:

@@ -1,17 +1,10 @@
 """Making tenants: names, versions, idempotency, and how fast the runtime hears of it."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api.tenants.installation import Actor, Installation, installation, ready
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("data")) as running:
-        yield running
+from tests.api.tenants.installation import Actor, Installation, ready
 
 
 @pytest.fixture(scope="module")

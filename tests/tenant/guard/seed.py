@@ -75,12 +75,14 @@ class Seed:
             ("trigger_id", "triggers"),
             ("webhook_id", "webhooks"),
             ("hook_invocation_id", "hook_invocations"),
-            ("run_wait_condition_id", "run_wait_conditions"),
         ):
             ids[param] = self._create(path)
+        # A run waits for one thing at a time: what is made here leaves the seeded run free to wait.
+        ids["run_wait_condition_id"] = self._create("run_wait_conditions", run=self._create("runs"))
+        self._attach()
         version = self.world.request("GET", f"/api/v1/artifact_versions/{ids['artifact_version_id']}", self.token)
-        ids["artifact_visualization_id"] = version.json()["metadata"]["visualizations"][0]["id"]
-        ids["visualization_id"] = self._create("curated_visualizations")
+        shown, ids["artifact_visualization_id"] = (each["id"] for each in version.json()["metadata"]["visualizations"])
+        ids["visualization_id"] = self._create("curated_visualizations", artifact_visualization_id=shown)
         ids["template_id"] = self._template()
         links = self._create("model_version_artifacts"), self._create("model_version_pipeline_runs")
         ids["model_version_artifact_link_name_or_id"], ids["model_version_pipeline_run_link_name_or_id"] = links
@@ -114,8 +116,14 @@ class Seed:
     def _owner(self) -> Any:
         return self.world.parts.policy.current().principal(self.world.members["owner"])
 
-    def _create(self, path: str) -> str:
-        answer = self.world.request("POST", f"/api/v1/{path}", self.token, json=self.body("POST", f"/api/v1/{path}"))
+    def _attach(self) -> None:
+        """Attaching needs something that dispatches runs, which this tenant has not; the row alone is enough here."""
+        values = (UUID(self.ids["trigger_id"]).hex, UUID(self.ids["snapshot_id"]).hex, NOW)
+        self.world.sql("INSERT INTO trigger_snapshot (trigger_id, snapshot_id, created_at) VALUES (?, ?, ?)", *values)
+
+    def _create(self, path: str, **fields: str) -> str:
+        body = self.body("POST", f"/api/v1/{path}") | fields
+        answer = self.world.request("POST", f"/api/v1/{path}", self.token, json=body)
         assert answer.status == 200, (path, answer.status, answer.body)
         made = answer.json()
         return (made[0] if isinstance(made, list) else made)["id"]
@@ -123,6 +131,8 @@ class Seed:
     def path(self, template: str) -> str:
         """A path with the ids of seeded objects."""
         path = template.replace(":path}", "}")
+        # The older name of a snapshot; elsewhere this parameter is a service that was deployed.
+        path = path.replace("/pipeline_deployments/{deployment_id}", "/pipeline_deployments/{snapshot_id}")
         for name, value in self.ids.items():
             path = path.replace("{" + name + "}", value)
         assert "{" not in path, path
@@ -175,7 +185,11 @@ class Seed:
             },
             "run_wait_conditions/{run_wait_condition_id}/resolve": {"resolution": "continue"},
             "devices/{device_id}/verify": {"user_code": "x"},
-            "triggers/{trigger_id}": {"type": "schedule", "name": f"trigger-{next(_numbers)}"},
+            "triggers/{trigger_id}": {
+                "type": "schedule",
+                "name": f"trigger-{next(_numbers)}",
+                "cron_expression": "1 0 * * *",
+            },
             "users/{user_name_or_id}": {"default_project_id": ids["project"]},
             "secrets/{secret_id}": {"values": {"key": "other"}},
             "logs/{logs_id}": {"step_run_id": ids["step_id"]},
@@ -200,7 +214,7 @@ class Seed:
             "data_type": DATA_TYPE,
             "save_type": "manual",
             "artifact_store_id": ids.get("artifact_store"),
-            "visualizations": [{"type": "html", "uri": "/nowhere/page.html"}],
+            "visualizations": [{"type": "html", "uri": f"/nowhere/{page}.html"} for page in ("one", "two")],
         }
         snapshot = {
             "project": ids["project"],
@@ -267,10 +281,10 @@ class Seed:
             "runs/{pipeline_run_id}/events": {"events": []},
             "steps": {
                 **scoped,
-                "name": "step",
                 "start_time": NOW,
                 "status": "running",
                 "pipeline_run_id": ids.get("run_id"),
+                "dynamic_config": STEP,
             },
             "artifacts": {**scoped, "has_custom_name": True},
             "artifact_versions": artifact_version,
