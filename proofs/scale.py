@@ -214,9 +214,11 @@ class Proof:
         self.platform.stop()
         self.note(f"`nagaya down`, {len(self.tokens)} tenants awake", "s", time.perf_counter() - started)
         started = time.perf_counter()
-        self.platform.start()
-        self._answers()
-        self.note("`nagaya up`; ready and lists", "s", time.perf_counter() - started, 5)
+        with ThreadPoolExecutor(1) as pool:
+            command = pool.submit(self.platform.start)
+            self._answers()
+            self.note("`nagaya up`; ready and lists", "s", time.perf_counter() - started, 5)
+            command.result()
         self.ask(self.chosen()[0])
         self.note("`nagaya up`; the first tenant answers", "s", time.perf_counter() - started)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -103,6 +104,8 @@ async def serve(state: AppState, control: Control, sockets: dict[str, socket.soc
         sockets: Listening sockets by name.
     """
     apps = {"api": create_app(state), "internal": create_internal_app(state), "channel": create_channel_app(control)}
+    # What is there now stays for ever: looking through it for garbage would only hold up requests.
+    gc.freeze()
     servers = {name: _server(app) for name, app in apps.items()}
 
     def stop() -> None:
