@@ -15,6 +15,8 @@ from bench.statistics import Summary, summarize
 from harness.platform import Platform
 from harness.processes import processor_seconds, smaps
 from harness.wire import wait_until_answered
+from nagaya.runtime.config import default_run_dir
+from nagaya.supervisor.record import SupervisorRecord
 from proofs.invariants import heal_time
 from proofs.registering import register
 
@@ -206,7 +208,8 @@ class Proof:
         seconds = time.perf_counter() - started
         after = {state["tenant"]: state["pid"] for state in self.platform.keeper("list") if state["pid"]}
         assert before == after, "tenants were restarted together with the services"
-        self.note("api, gateway and keeper killed; ready, lists and a tenant answers", "s", seconds, 5)
+        name = "api, gateway and keeper killed; ready, lists and a tenant answers"
+        self.note(name, "s", seconds, 5, note=self._spent())
 
     def restart(self) -> None:
         """Stops and starts the whole platform."""
@@ -217,10 +220,19 @@ class Proof:
         with ThreadPoolExecutor(1) as pool:
             command = pool.submit(self.platform.start)
             self._answers()
-            self.note("`nagaya up`; ready and lists", "s", time.perf_counter() - started, 5)
+            seconds, spent = time.perf_counter() - started, self._spent()
+            self.note("`nagaya up`; ready and lists", "s", seconds, 5, note=spent)
             command.result()
         self.ask(self.chosen()[0])
         self.note("`nagaya up`; the first tenant answers", "s", time.perf_counter() - started)
+
+    def _spent(self) -> str:
+        """The processor time that the services have needed so far, which other work on the machine changes little."""
+        record = SupervisorRecord.read(default_run_dir(self.platform.data_dir))
+        assert record is not None
+        pids = {name: item.identity.pid for name, item in record.services.items() if item.identity}
+        shares = ", ".join(f"{name} {processor_seconds(pid):.1f}" for name, pid in pids.items())
+        return f"processor seconds: {shares}; load {os.getloadavg()[0]:.1f}"
 
     def _answers(self) -> None:
         self.platform.wait_ready()
