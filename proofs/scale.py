@@ -3,15 +3,14 @@
 import os
 import random
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.context import Row, show
 from bench.statistics import Summary, summarize
+from harness.place import open_directory
 from harness.platform import Platform
 from harness.processes import processor_seconds, smaps
 from harness.wire import wait_until_answered
@@ -277,10 +276,7 @@ def run(*, smoke: bool, seed: int) -> int:
     Returns:
         1 if a bar was missed.
     """
-    with tempfile.TemporaryDirectory(prefix="nagaya-scale-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        with Platform(directory / "data", tenant=None) as platform:
-            proof = Proof(platform, SMOKE if smoke else FULL, random.Random(seed))
-            proof.everything()
+    with open_directory("scale") as directory, Platform(directory / "data", tenant=None) as platform:
+        proof = Proof(platform, SMOKE if smoke else FULL, random.Random(seed))
+        proof.everything()
     return 0 if smoke or all(row.met for row in proof.rows) else 1
