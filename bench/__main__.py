@@ -9,7 +9,7 @@ import platform as machine
 import sys
 from pathlib import Path
 
-from bench.context import Context, Row
+from bench.context import Context, Row, show
 from harness.place import open_directory
 from harness.platform import ROOT, Platform
 
@@ -35,17 +35,6 @@ def describe_machine() -> dict[str, object]:
         "python": machine.python_version(),
         "load_before": os.getloadavg()[0],
     }
-
-
-def show(rows: list[Row]) -> None:
-    """Prints rows as a table."""
-    for row in rows:
-        mark = "ok  " if row.met else "MISS"
-        ratio = f"  ratio {row.ratio}" if row.ratio else ""
-        print(f"{mark} {row.name:46} {row.value:10.2f} {row.unit:7} bar {row.bar}{ratio}  {row.note}", flush=True)
-        for name, series in row.series.items():
-            figures = f"min {series.minimum:.1f} p50 {series.median:.1f} p95 {series.p95:.1f} max {series.maximum:.1f}"
-            print(f"       {name:28} {figures} (n={series.count})", flush=True)
 
 
 def main() -> int:

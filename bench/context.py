@@ -44,3 +44,14 @@ class Row:
             "series": {name: summary.as_dict() for name, summary in self.series.items()},
             "note": self.note,
         }
+
+
+def show(rows: list[Row]) -> None:
+    """Prints rows as a table."""
+    for row in rows:
+        mark = "ok  " if row.met else "MISS"
+        ratio = f"  ratio {row.ratio}" if row.ratio else ""
+        print(f"{mark} {row.name:46} {row.value:10.2f} {row.unit:7} bar {row.bar}{ratio}  {row.note}", flush=True)
+        for name, series in row.series.items():
+            figures = f"min {series.minimum:.1f} p50 {series.median:.1f} p95 {series.p95:.1f} max {series.maximum:.1f}"
+            print(f"       {name:28} {figures} (n={series.count})", flush=True)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from harness.processes import descendants
 from harness.wire import Address, Caller, wait_until_answered
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,3 +193,11 @@ class Platform:
         status = json.loads(self.command("status", "--data-dir", str(self.data_dir), "--json").stdout)
         found = {process["name"]: process["pid"] for process in status["processes"] if process["pid"]}
         return {"supervisor": status["pid"], **found}
+
+    def groups(self) -> dict[str, list[int]]:
+        """Returns the ids of all processes: those of `process_ids`, of the `zygotes`, and of the `tenants`."""
+        named = self.process_ids()
+        tenants = {state["pid"] for state in self.keeper("list") if state["pid"]}
+        everything = {child for pid in named.values() for child in descendants(pid)} | tenants
+        zygotes = sorted(everything - tenants - set(named.values()))
+        return {**{name: [pid] for name, pid in named.items()}, "zygotes": zygotes, "tenants": sorted(tenants)}

@@ -5,23 +5,11 @@ import uuid
 from bench.context import Context, Row
 from bench.plain import PlainServer
 from bench.statistics import summarize
-from harness.platform import Platform
-from harness.processes import descendants, smaps
+from harness.processes import smaps
 from harness.wire import Caller
 
 CALLS = ("/api/v1/info", "/api/v1/stacks", "/api/v1/projects", "/api/v1/current-user")
 TENANTS = 30
-
-
-def platform_processes(platform: Platform) -> list[int]:
-    """Returns the ids of all processes of a platform: those below its supervisor and keeper, and the tenants."""
-    found: set[int] = set()
-    for pid in platform.process_ids().values():
-        found.update(descendants(pid))
-    for state in platform.keeper("list"):
-        if state["pid"]:
-            found.add(state["pid"])
-    return sorted(found)
 
 
 def run(context: Context) -> list[Row]:
@@ -40,7 +28,7 @@ def run(context: Context) -> list[Row]:
         caller.close()
     states = {state["tenant"]: state for state in platform.keeper("list") if state["pid"]}
     private = [smaps(states[name]["pid"])["Uss"] / 1024 for name in names]
-    total = sum(smaps(pid)["Pss"] for pid in platform_processes(platform)) / 1024
+    total = sum(smaps(pid)["Pss"] for pids in platform.groups().values() for pid in pids) / 1024
 
     server = PlainServer(context.engine_python, context.directory / f"plain-{uuid.uuid4().hex[:8]}")
     server.start()

@@ -47,6 +47,21 @@ def test_living_tenants_and_zygotes_are_adopted(keeper: KeeperProcess) -> None:
     keeper.check_invariants()
 
 
+def test_sleeping_tenants_are_left_as_they_are(keeper: KeeperProcess) -> None:
+    tenant = keeper.create()
+    keeper.call("wake", id=tenant)
+    keeper.call("sleep", id=tenant)
+    record = keeper.config.keeper_dir / "tenants" / tenant / "state.json"
+    before, written = keeper.state(tenant), record.stat()
+    restart(keeper)
+    assert keeper.state(tenant)["socket"] == before["socket"]
+    assert (record.stat().st_ino, record.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    keeper.check_invariants()
+    assert ask(before["socket"]) == str(keeper.wait_state(tenant, "awake")["pid"]).encode()
+    restart(keeper)
+    assert keeper.state(tenant)["state"] == "awake", "the record was written again when there was something to write"
+
+
 def test_an_adopted_tenant_that_crashes_comes_back(keeper: KeeperProcess) -> None:
     tenant = keeper.create()
     pid = keeper.call("wake", id=tenant)["pid"]

@@ -200,6 +200,7 @@ def test_the_spawn_message_carries_secrets_only_in_the_environment() -> None:
     environment = message["env"]
     assert environment["ZENML_SECRETS_STORE_TYPE"] == "sql"
     assert environment["DISABLE_DATABASE_MIGRATION"] == "true"
+    assert int(environment["ZENML_SERVER_API_TRANSACTION_CLEANUP_INTERVAL"]) > 60, "it wakes idle tenants"
     assert "ZENML_SERVER_ROOT_URL_PATH" not in environment
     assert all(isinstance(value, str) for value in environment.values())
     assert message["stamp"]["server_id"] == spec.id

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Directory of everything that the platform keeps.", show_default=False)
 ]
 READY_TIMEOUT = 120.0
+SIGNING_KEY = Path("keys") / "signing.pem"
 
 
 @command(app)
@@ -58,14 +60,16 @@ def up(
     with supervisor_errors():
         layout.prepare(config)
     password = settings.admin_password.get_secret_value() if settings.admin_password else None
-    made = bootstrap(config, admin_email=settings.admin_email, admin_password=password)
+    make = partial(bootstrap, config, admin_email=settings.admin_email, admin_password=password)
+    # What an earlier start has made, the api finds by itself: then it need not wait for what may have to be added.
+    made = None if detach and (config.data_dir / SIGNING_KEY).exists() else make()
     config.save()
     # Children inherit the environment: they need the settings, and never the first administrator's password.
     os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
     if detach:
-        start_detached(cli, config, made, wanted)
+        start_detached(cli, config, made or make, wanted)
     else:
-        become_supervisor(cli, config, made, wanted)
+        become_supervisor(cli, config, made or make(), wanted)
 
 
 def already_running(cli: Cli, config: PlatformConfig, wanted: Wanted) -> bool:
@@ -87,12 +91,27 @@ def already_running(cli: Cli, config: PlatformConfig, wanted: Wanted) -> bool:
     return True
 
 
-def start_detached(cli: Cli, config: PlatformConfig, made: BootstrapResult, wanted: Wanted) -> None:
-    """Starts the supervisor in a session of its own and returns when the platform serves."""
+def start_detached(
+    cli: Cli, config: PlatformConfig, made: BootstrapResult | Callable[[], BootstrapResult], wanted: Wanted
+) -> None:
+    """Starts the supervisor in a session of its own and returns when the platform serves.
+
+    Args:
+        cli: Where it is said.
+        config: The platform.
+        made: What the start has made, or what makes it as soon as the platform serves; if that fails, it stops again.
+        wanted: What to create then.
+    """
     from nagaya.supervisor import control  # noqa: PLC0415
 
     with supervisor_errors():
         control.start(config, timeout=READY_TIMEOUT)
+        if callable(made):
+            try:
+                made = made()
+            except CliError:
+                control.stop(config)
+                raise
     announce_when_ready(cli.out, config, made, wanted, timeout=READY_TIMEOUT)
 
 

@@ -109,8 +109,8 @@ class TenantState:
         return cls(**{item.name: value[item.name] for item in dataclasses.fields(cls) if item.name in value})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON object that the protocol carries."""
-        return dataclasses.asdict(self)
+        """Return the JSON object that the protocol carries; it shares its parts with this state."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,7 @@ router = APIRouter(prefix="/channel/v1")
 @router.get("/policy")
 async def read_policy(tenant_id: ChannelTenant, control: ControlOf, after: After = -1) -> Response:
     """Returns the tenant's policy document if it is newer than `after`, else 204."""
-    documents = await control.publisher.compile([tenant_id])
-    document = documents.get(tenant_id)
+    document = await control.publisher.document(tenant_id)
     if document is None or document["version"] <= after:
         return Response(status_code=204)
     return Response(_line(document), media_type="application/json")
@@ -89,7 +88,8 @@ async def stream_policy(tenant_id: ChannelTenant, control: ControlOf, after: Aft
 async def _stream(control: Control, tenant_id: uuid.UUID, after: int) -> AsyncIterator[bytes]:
     with control.hub.open(tenant_id, after) as stream:
         # Registered first, compiled then: a change in between is offered rather than lost.
-        control.hub.publish(await control.publisher.compile([tenant_id]))
+        document = await control.publisher.document(tenant_id)
+        control.hub.publish({tenant_id: document} if document is not None else {})
         yield _line({"type": "ping", "time": time.time()})
         async for message in stream.messages(PING_SECONDS, time.time):
             yield _line(message)

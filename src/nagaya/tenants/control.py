@@ -195,7 +195,7 @@ class Control:
     def _write_reports(self, states: list[TenantState]) -> None:
         now = self.now()
         with self.database.read() as session:
-            relevant = [state for state in states if observation.matters(session, state)]
+            relevant = observation.relevant(session, states)
         if not relevant:
             return
         with UnitOfWork(self.database) as work:

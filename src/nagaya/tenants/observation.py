@@ -2,8 +2,10 @@
 
 import datetime as dt
 import uuid
+from contextlib import suppress
 from typing import Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nagaya import audit
@@ -39,13 +41,18 @@ def event_of(state: TenantState) -> Event | None:
     return _EVENTS.get(state.state)
 
 
-def matters(session: Session, state: TenantState) -> bool:
-    """Whether a report could change anything; asked first, because most reports only repeat what is known."""
-    try:
-        tenant = session.get(Tenant, uuid.UUID(state.id))
-    except ValueError:
-        return False
-    if tenant is None or _outdated(tenant, state):
+def relevant(session: Session, states: list[TenantState]) -> list[TenantState]:
+    """Returns the reports that could change anything; most only repeat what is known, above all after a restart."""
+    with_ids: dict[uuid.UUID, TenantState] = {}
+    for state in states:
+        with suppress(ValueError):
+            with_ids[uuid.UUID(state.id)] = state
+    known = session.scalars(select(Tenant).where(Tenant.id.in_(with_ids)))
+    return [with_ids[tenant.id] for tenant in known if _matters(tenant, with_ids[tenant.id])]
+
+
+def _matters(tenant: Tenant, state: TenantState) -> bool:
+    if _outdated(tenant, state):
         return False
     if tenant.status == "pending" or tenant.activity != ACTIVITIES.get(state.state) or state.state == "failed":
         return True

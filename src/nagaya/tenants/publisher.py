@@ -43,6 +43,8 @@ class PolicyPublisher:
         self._dirty: set[uuid.UUID] = set()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENT_PUSHES)
+        self._asked: dict[uuid.UUID, asyncio.Future[Document | None]] = {}
+        self._answering: asyncio.Task[None] | None = None
         self.stored: dict[uuid.UUID, int] = {}
         """The version that the runtime is known to have, by tenant."""
 
@@ -83,6 +85,39 @@ class PolicyPublisher:
                 return compile_policies(session, list(hosted), self._issuer, self._now())
 
         return await asyncio.to_thread(read)
+
+    async def document(self, tenant_id: uuid.UUID) -> Document | None:
+        """Returns the policy document of a tenant as of now or later; None for one that is unknown.
+
+        Those of all tenants that ask while others are compiled are compiled together: when this process starts, every
+        running tenant asks at once, and one by one their documents would keep it from anything else for seconds.
+        """
+        future = self._asked.get(tenant_id)
+        if future is None:
+            future = self._asked[tenant_id] = asyncio.get_running_loop().create_future()
+        if self._answering is None:
+            self._answering = asyncio.create_task(self._answer(), name="documents of tenants that ask")
+        return await asyncio.shield(future)
+
+    async def _answer(self) -> None:
+        try:
+            while self._asked:
+                batch = {key: self._asked.pop(key) for key in list(self._asked)[:BATCH]}
+                try:
+                    documents = await self.compile(list(batch))
+                except Exception as error:
+                    for future in batch.values():
+                        future.set_exception(error)
+                        future.exception()  # Whoever asked may have gone.
+                except asyncio.CancelledError:
+                    for future in batch.values():
+                        future.cancel()
+                    raise
+                else:
+                    for key, future in batch.items():
+                        future.set_result(documents.get(key))
+        finally:
+            self._answering = None
 
     async def ensure(self, tenant_id: uuid.UUID) -> None:
         """Gives the runtime the newest policy of a tenant before it starts the tenant.

@@ -1,5 +1,6 @@
 """The channel: who may use it, policy and its changes in milliseconds, events exactly once, shares."""
 
+import asyncio
 import datetime as dt
 import json
 import threading
@@ -89,6 +90,37 @@ def test_only_the_tenant_itself_is_heard(api: Installation, tenant: str, root: A
         for method, path in (("GET", "/policy"), ("GET", "/stream"), ("POST", "/events"), ("POST", "/shares")):
             body = {"events": []} if path == "/events" else None
             assert client.request(method, path, json=body).status_code == 401, (path, client.headers)
+
+
+def test_documents_of_tenants_that_ask_at_once_are_compiled_together(
+    api: Installation, tenant: str, root: Actor
+) -> None:
+    publisher = api.control.publisher
+    compiled: list[int] = []
+    original = publisher.compile
+
+    async def counted(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+        compiled.append(len(tenant_ids))
+        return await original(tenant_ids)
+
+    async def failing(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+        raise OSError(f"no database for {len(tenant_ids)}")
+
+    async def ask() -> list[Any]:
+        asked = [*([uuid.UUID(tenant)] * 40), uuid.uuid4()]
+        return await asyncio.gather(*map(publisher.document, asked), return_exceptions=True)
+
+    try:
+        publisher.compile = counted  # type: ignore[method-assign]
+        *found, unknown = api.run(ask)
+        assert {document["tenant"] for document in found} == {tenant}
+        assert unknown is None
+        assert len(compiled) == 1
+        publisher.compile = failing  # type: ignore[method-assign]
+        assert all(isinstance(each, OSError) for each in api.run(ask))
+    finally:
+        publisher.compile = original  # type: ignore[method-assign]
+    assert api.run(ask)[0]["tenant"] == tenant
 
 
 def test_policy_is_sent_if_it_is_newer(api: Installation, tenant: str, root: Actor) -> None:

@@ -33,6 +33,9 @@ class Host:
     publish: Callable[[dict[str, Any]], None]
     clock: Callable[[], float] = field(default=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self._sockets = self.config.run_dir / "t"
+
     def tenant_dir(self, tenant: str) -> Path:
         """Return the directory of a tenant's own files."""
         return self.config.data_dir / "tenants" / tenant
@@ -95,4 +98,4 @@ class Host:
 
     def socket_path(self, tenant: str, generation: int) -> Path:
         """Return the path of a tenant's socket."""
-        return self.config.run_dir / "t" / f"{tenant.replace('-', '')[:12]}-{generation}.sock"
+        return Path(f"{self._sockets}/{tenant.replace('-', '')[:12]}-{generation}.sock")

@@ -45,6 +45,7 @@ class Tenant:
         self.in_flight = 0
         self.last_activity = time.time()
         self._failed_at = 0.0
+        self._saved: dict[str, Any] = {}
         self._started_spec: TenantSpec | None = None
         self._lock = asyncio.Lock()
         self._waking: asyncio.Task[dict[str, Any]] | None = None
@@ -100,26 +101,31 @@ class Tenant:
 
     def _save(self) -> None:
         identity = self.process.identity.to_json() if self.process else None
-        self.record.write_state(
-            {
-                "state": self.state,
-                "reason": self.reason,
-                "process": identity,
-                "socket_generation": self.generation,
-                "restarts": self.restarts,
-                "timings": self.timings,
-            },
-            # Processes end with a loss of power, so their record need not outlast it; a refusal to start should.
-            durable=self.state not in LIVING,
-        )
+        state = {
+            "state": self.state,
+            "reason": self.reason,
+            "process": identity,
+            "socket_generation": self.generation,
+            "restarts": self.restarts,
+            "timings": self.timings,
+        }
+        if state == self._saved:
+            return  # A new keeper finds most of its tenants asleep and leaves them so.
+        # Processes end with a loss of power, so their record need not outlast it; a refusal to start should.
+        self.record.write_state(state, durable=self.state not in LIVING)
+        self._saved = state
 
     # The socket -----------------------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
-        """Hold a listening socket; a connection that arrives while it sleeps wakes the tenant."""
+    def _bind(self, *, again: bool = False) -> None:
+        """Hold a listening socket; a connection that arrives while it sleeps wakes the tenant.
+
+        `again`: under the same name as an earlier keeper's, which is right only where no process has that socket.
+        """
         if self.listener is None:
-            self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
-            self.generation += 1
+            if not again or self.generation == 0:
+                self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
+                self.generation += 1
             self.listener = self.host.listen(self.id, self.generation)
 
     def _unbind(self) -> None:
@@ -141,10 +147,10 @@ class Tenant:
         self._unwatch_socket()
         self.wake_soon()
 
-    def _rest(self, reason: str | None = None) -> None:
-        """Settle without a process in the state that fits what is wanted."""
+    def _rest(self, reason: str | None = None, *, again: bool = False) -> None:
+        """Settle without a process in the state that fits what is wanted; `again` as in `_bind`."""
         if self.desired == "running":
-            self._bind()
+            self._bind(again=again)
             self._set("asleep", reason)
             self._watch_socket()
         else:
@@ -441,7 +447,7 @@ class Tenant:
         """
         self.policy_version = self.record.policy_version()
         self.info = self.record.read_info()
-        stored = self.record.read_state()
+        stored = self._saved = self.record.read_state()
         self.generation = int(stored.get("socket_generation", 0))
         self.restarts = int(stored.get("restarts", 0))
         self.timings = dict(stored.get("timings") or {})
@@ -473,7 +479,7 @@ class Tenant:
             self._unbind()
             self._set("failed", self.reason)
             return
-        self._rest(self.reason if was == "asleep" else None)
+        self._rest(self.reason if was == "asleep" else None, again=was == "asleep")
         if self.spec is None or self.desired != "running":
             return
         if was in ("awake", "starting") or not self.spec.hibernate:
