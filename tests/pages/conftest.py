@@ -19,7 +19,7 @@ def logs() -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with keys and an empty database."""
     directory = tmp_path_factory.mktemp("template")
-    World(directory).close()
+    World(directory).close(keep=True)
     return directory
 
 
@@ -37,7 +37,7 @@ def settled_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -
     directory = tmp_path_factory.mktemp("settled")
     world = World(directory, template)
     settled = settle(world)
-    world.close()
+    world.close(keep=True)
     return directory, settled
 
 

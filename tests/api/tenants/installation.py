@@ -30,6 +30,7 @@ from nagaya.organizations.models import Organization
 from nagaya.tenants.assembly import install
 from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.models import Tenant
+from tests import databases
 from tests.api.tenants.runtimes import InstantRuntime
 
 # The default renders local variables of every frame of an exception, which blocks the event loop for seconds.
@@ -63,7 +64,8 @@ class Installation:
         **options: Any,
     ) -> None:
         self.directory = directory
-        self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL))
+        self.url = databases.database_url(directory)
+        self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL, database_url=self.url))
         self.offset = dt.timedelta()
         self.state.now = lambda: utc_now() + self.offset
         self.database = self.state.database
