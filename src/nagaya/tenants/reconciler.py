@@ -205,9 +205,14 @@ class Reconciler:
             repository.drop_lease(work.session, tenant_id, self._platform.owner)
 
     async def _renew(self, tenant_id: uuid.UUID) -> None:
+        def renew() -> None:
+            until = self._now() + dt.timedelta(seconds=self._platform.lease_seconds)
+            with UnitOfWork(self._database) as work:
+                repository.renew_lease(work.session, tenant_id, self._platform.owner, until)
+
         while True:
             await asyncio.sleep(self._platform.lease_seconds / 3)
-            await asyncio.to_thread(self._take, tenant_id)
+            await asyncio.to_thread(renew)
 
     async def _work(self, tenant_id: uuid.UUID, task: Task) -> None:
         if task.purge:

@@ -137,7 +137,7 @@ def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> di
 
 
 def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datetime, until: dt.datetime) -> bool:
-    """Takes or renews the lease of a tenant.
+    """Takes the lease of a tenant.
 
     Args:
         session: Database session; the caller commits.
@@ -158,6 +158,16 @@ def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datet
         .execution_options(synchronize_session=False)
     )
     return result.first() is not None
+
+
+def renew_lease(session: Session, tenant_id: uuid.UUID, owner: str, until: dt.datetime) -> None:
+    """Prolongs a lease that is still the owner's; one that was given back stays so. The caller commits."""
+    session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id, Tenant.lease_owner == owner)
+        .values(lease_until=until, updated=Tenant.updated)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def drop_lease(session: Session, tenant_id: uuid.UUID, owner: str) -> None:
