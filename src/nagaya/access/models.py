@@ -22,7 +22,7 @@ class RoleAssignment(Record, Base):
     organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"))
     principal_id: Mapped[uuid.UUID] = mapped_column(index=True)
     principal_kind: Mapped[str] = mapped_column(String(16))
-    """`user` or `service_account`."""
+    """`user`, `service_account`, `team`, or `invitation` as long as that one is open."""
     role: Mapped[str] = mapped_column(String(64))
     level: Mapped[str] = mapped_column(String(16))
     """`organization`, `tenant` or `project`."""
@@ -30,16 +30,19 @@ class RoleAssignment(Record, Base):
     project_id: Mapped[uuid.UUID | None]
     expires: Mapped[dt.datetime | None]
     created_by: Mapped[uuid.UUID | None]
+    """Who gave it, and so whose rights an invitation's acceptance is measured by."""
 
 
 class Share(Record, Base):
-    """Actions on one resource of a tenant, given to one principal."""
+    """Actions on one resource of a tenant, given to one principal or team."""
 
     __tablename__ = "shares"
     __table_args__ = (UniqueConstraint("tenant_id", "principal_id", "resource"),)
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), index=True)
     principal_id: Mapped[uuid.UUID] = mapped_column(index=True)
+    principal_kind: Mapped[str] = mapped_column(String(16))
+    """`user`, `service_account` or `team`."""
     resource: Mapped[str] = mapped_column(String(200))
     """As ZenML writes it: `[<project id>:]<type>/<id>`."""
     actions: Mapped[list[Any]] = mapped_column(JSON)
