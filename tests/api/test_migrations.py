@@ -5,7 +5,8 @@ import warnings
 import pytest
 from sqlalchemy import inspect, text
 
-from nagaya.db.migrate import SchemaError, differences, upgrade
+from nagaya.db.errors import SchemaError
+from nagaya.db.migrate import differences, upgrade
 from nagaya.db.tables import metadata
 from tests.api.world import World
 

@@ -60,8 +60,10 @@ def up(
     password = settings.admin_password.get_secret_value() if settings.admin_password else None
     made = bootstrap(config, admin_email=settings.admin_email, admin_password=password)
     config.save()
-    # Children inherit the environment: they need the settings, and never the first administrator's password.
-    os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
+    # Children inherit the environment: they need the settings, and never what is secret. The api reads the database's
+    # URL from a file that only its user can read.
+    for secret in ("NAGAYA_ADMIN_PASSWORD", "NAGAYA_DATABASE_URL"):
+        os.environ.pop(secret, None)
     if detach:
         start_detached(cli, config, made, wanted)
     else:
