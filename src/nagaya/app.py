@@ -21,9 +21,11 @@ from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
 from nagaya.identity import endpoints as identity
+from nagaya.invitations import endpoints as invitations
 from nagaya.operations import endpoints as operations
 from nagaya.organizations import endpoints as organizations
 from nagaya.pages import endpoints as pages
+from nagaya.teams import endpoints as teams
 from nagaya.tenants import endpoints as tenants
 
 API_PREFIX = "/api/v1"
@@ -73,7 +75,7 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, access, tenants, operations, audit):
+    for noun in (identity, organizations, teams, invitations, access, tenants, operations, audit):
         router.include_router(noun.router)
     return router
 

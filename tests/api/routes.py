@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.api.world import Settled
 
-PUBLIC = frozenset({"log_in", "authorize_device", "server_info", "health", "ready", "jwks"})
+PUBLIC = frozenset({"log_in", "authorize_device", "accept_invitation_link", "server_info", "health", "ready", "jwks"})
 """Operations that need no credentials, each for a reason that its own tests tell."""
 _descriptions: list[dict[str, Any]] = []
 SAFE = frozenset({"get", "head"})

@@ -41,6 +41,25 @@ def principal_changed(work: UnitOfWork, principal_id: uuid.UUID) -> None:
     _raise_policies(work, or_(Tenant.organization_id.in_(organizations), Tenant.id.in_(shares)))
 
 
+def team_changed(work: UnitOfWork, team_id: uuid.UUID) -> None:
+    """Announces a change of a team: its name, its members, or what it holds.
+
+    Concerns the tenants in which the team holds a role or a share, and all of the organization if it holds a role in
+    that. To be called while the rows of what is taken are still there, or again after rows were added.
+    """
+    held = select(RoleAssignment.tenant_id).where(RoleAssignment.principal_id == team_id)
+    whole = select(RoleAssignment.organization_id).where(
+        RoleAssignment.principal_id == team_id, RoleAssignment.tenant_id.is_(None)
+    )
+    shares = select(Share.tenant_id).where(Share.principal_id == team_id)
+    concerned = or_(
+        Tenant.id.in_(held.where(RoleAssignment.tenant_id.is_not(None))),
+        Tenant.organization_id.in_(whole),
+        Tenant.id.in_(shares),
+    )
+    _raise_policies(work, concerned)
+
+
 def everybody_changed(work: UnitOfWork) -> None:
     """Announces something that concerns every tenant: who is superuser, or the keys that tokens are signed with."""
     _raise_policies(work, Tenant.purged.is_(None))

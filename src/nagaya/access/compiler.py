@@ -18,6 +18,7 @@ from nagaya.access.models import RoleAssignment, Share
 from nagaya.access.reach import in_force
 from nagaya.access.roles import TENANT_ADMIN
 from nagaya.identity.models import ServiceAccount, Session, User
+from nagaya.teams.models import Team, TeamMember
 from nagaya.tenants.models import Tenant
 from nagaya_policy import SCHEMA, implied_tenant_role
 
@@ -77,17 +78,21 @@ def compile_policies(
 
 
 class _Facts:
-    """What the database says about the organizations concerned, read with one query per table."""
+    """What the database says about the organizations concerned, read with one query per table.
+
+    Roles and shares of a team are written to each of its members, so that tenants need not know of teams.
+    """
 
     def __init__(
         self, session: DbSession, organizations: set[uuid.UUID], tenants: list[uuid.UUID], now: dt.datetime
     ) -> None:
         self._accounts = _read_accounts(session, organizations)
         self._superusers = [key for key, value in self._accounts.items() if value["superuser"]]
+        self._teams = _read_teams(session, organizations)
         self._organization: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
         self._tenant: dict[uuid.UUID, Grants] = defaultdict(lambda: defaultdict(list))
         self._ends: dict[uuid.UUID, dict[uuid.UUID, int | None]] = defaultdict(dict)
-        self._shares: dict[uuid.UUID, dict[uuid.UUID, dict[str, list[str]]]] = defaultdict(lambda: defaultdict(dict))
+        self._shares: dict[uuid.UUID, dict[uuid.UUID, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(dict))
         self._sessions: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
         assignments = session.scalars(
             select(RoleAssignment)
@@ -97,11 +102,14 @@ class _Facts:
                 in_force(now),
             )
             .order_by(RoleAssignment.created, RoleAssignment.id)
-        )
-        for row in assignments:
+        ).all()
+        # Own roles before those of teams: the first that permits something is what a decision gives as the reason.
+        for row in sorted(assignments, key=lambda each: each.principal_id in self._teams):
             self._add(row)
         for share in session.scalars(select(Share).where(Share.tenant_id.in_(tenants)).order_by(Share.resource)):
-            self._shares[share.tenant_id][share.principal_id][share.resource] = list(share.actions)
+            for principal_id in self._behind(share.principal_id):
+                resources = self._shares[share.tenant_id][principal_id]
+                resources.setdefault(share.resource, set()).update(share.actions)
         revoked = session.execute(
             select(Session.id, Session.principal_id, Session.expires).where(
                 Session.revoked.is_not(None), Session.expires > now
@@ -110,19 +118,36 @@ class _Facts:
         for session_id, principal_id, expires in revoked:
             self._sessions[principal_id][str(session_id)] = int(expires.timestamp())
 
+    def _behind(self, principal_id: uuid.UUID) -> list[uuid.UUID]:
+        """Returns the members of a team; of anything else itself."""
+        team = self._teams.get(principal_id)
+        return [principal_id] if team is None else team.members
+
     def _add(self, row: RoleAssignment) -> None:
         expires = None if row.expires is None else int(row.expires.timestamp())
+        team = self._teams.get(row.principal_id)
         if row.tenant_id is not None:
             project = None if row.project_id is None else str(row.project_id)
             grant = {"role": row.role, "via": "direct", "project": project, "expires": expires}
-            self._tenant[row.tenant_id][row.principal_id].append(grant)
-            return
+            grants = self._tenant[row.tenant_id]
+        else:
+            if team is None:
+                self._belongs(row, expires)
+            implied = implied_tenant_role(row.role)
+            if implied is None:
+                return
+            grant = {"role": implied, "via": f"organization role {row.role}", "project": None, "expires": expires}
+            grants = self._organization[row.organization_id]
+        if team is not None:
+            grant["via"] = f"team {team.name}"
+        for principal_id in self._behind(row.principal_id):
+            grants[principal_id].append(grant)
+
+    def _belongs(self, row: RoleAssignment, expires: int | None) -> None:
+        """Notes until when somebody is a member of the organization: as long as the last own role in it lasts."""
         ends = self._ends[row.organization_id]
         known = ends.get(row.principal_id, expires)
         ends[row.principal_id] = None if known is None or expires is None else max(known, expires)
-        if implied := implied_tenant_role(row.role):
-            grant = {"role": implied, "via": f"organization role {row.role}", "project": None, "expires": expires}
-            self._organization[row.organization_id][row.principal_id].append(grant)
 
     def principals(self, organization_id: uuid.UUID, tenant_id: uuid.UUID) -> dict[uuid.UUID, dict[str, Any]]:
         """Returns the principals of a tenant's document: whoever holds a role or a share there, and superusers.
@@ -139,7 +164,8 @@ class _Facts:
             grants = [*whole.get(key, ()), *single.get(key, ())]
             if account["superuser"]:
                 grants.insert(0, {"role": TENANT_ADMIN, "via": "superuser", "project": None, "expires": None})
-            found[key] = {**account, "grants": grants, "shares": dict(shares.get(key, {}))}
+            shared = {resource: sorted(actions) for resource, actions in shares.get(key, {}).items()}
+            found[key] = {**account, "grants": grants, "shares": shared}
             if not account["superuser"] and (end := ends[key]) is not None:
                 found[key]["expires"] = end
         return found
@@ -150,6 +176,23 @@ class _Facts:
         for key in principals:
             found.update(self._sessions.get(key, {}))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Team:
+    """The name of a team and the ids of its members."""
+
+    name: str
+    members: list[uuid.UUID]
+
+
+def _read_teams(session: DbSession, organizations: set[uuid.UUID]) -> dict[uuid.UUID, _Team]:
+    here = Team.organization_id.in_(organizations)
+    found = {row.id: _Team(row.name, []) for row in session.execute(select(Team.id, Team.name).where(here))}
+    members = select(TeamMember.team_id, TeamMember.principal_id).join(Team, Team.id == TeamMember.team_id)
+    for team_id, principal_id in session.execute(members.where(here).order_by(TeamMember.created, TeamMember.id)):
+        found[team_id].members.append(principal_id)
+    return found
 
 
 def _read_accounts(session: DbSession, organizations: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from nagaya.access import assignments
 from nagaya.access.explaining import Subject, effective, explain
 from nagaya.access.policy import RoleReader, reach_organization, reach_tenant
-from nagaya.access.roles import TENANT_VISITOR
+from nagaya.access.roles import TENANT_VISITOR, find_role, role_id
 from nagaya.access.schemas import EffectiveRead, ExplanationRead, PermissionRead, RoleRead
 from nagaya.errors import Conflict, Forbidden, InvalidInput, NotFound, responses
+from nagaya.http.lists import Paging
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.policy import CurrentPrincipal
@@ -24,7 +26,9 @@ from nagaya_policy import (
 )
 
 router = APIRouter(tags=["access"], route_class=TransactionRoute)
+router.include_router(assignments.router)
 Level = Literal["organization", "tenant", "project"]
+LevelOrOlder = Literal["organization", "tenant", "workspace", "project"]
 Name = Annotated[str | None, Query(max_length=64)]
 
 
@@ -69,22 +73,33 @@ def list_permissions(_principal: CurrentPrincipal, level: Level | None = None) -
 
 
 @router.get("/organizations/{organization}/roles", responses=responses(Forbidden))
-def list_roles(_access: RoleReader, level: Level | None = None, name: Name = None) -> list[RoleRead]:
-    """Lists the roles that can be given in the organization, the strongest of each level first."""
-    return [
-        _read(role)
+def list_roles(
+    _access: RoleReader,
+    page: Paging,
+    level: Annotated[LevelOrOlder | None, Query(description="`workspace` means `tenant`.")] = None,
+    name: Annotated[Name, Query(description="Name, or an alias: `Admin`, `Editor`, `Viewer`.")] = None,
+) -> list[RoleRead]:
+    """Lists the roles of the organization, the strongest of each level first."""
+    wanted = "tenant" if level == "workspace" else level
+    found = [
+        role
         for role in PREDEFINED_ROLES.values()
-        if (level is None or role.level == level) and (name is None or role.name == name)
+        if (wanted is None or role.level == wanted) and (name is None or find_role(name, role.level) is role)
     ]
+    page.announce(len(found))
+    return [_read(role) for role in found[page.offset : page.offset + page.limit]]
 
 
-@router.get("/roles/{name}")
-def read_role(name: Annotated[str, Path(max_length=64)], _principal: CurrentPrincipal) -> RoleRead:
+@router.get("/roles/{role}")
+def read_role(
+    role: Annotated[str, Path(max_length=64, description="Id, name, or the older name of a tenant's role.")],
+    _principal: CurrentPrincipal,
+) -> RoleRead:
     """Returns a role with its permissions."""
-    role = PREDEFINED_ROLES.get(name)
-    if role is None:
-        raise NotFound(f"There is no role {name!r}.")
-    return _read(role)
+    found = find_role(role)
+    if found is None:
+        raise NotFound(f"There is no role {role!r}.")
+    return _read(found)
 
 
 @router.get("/access/effective", responses=responses(Forbidden, Conflict))
@@ -108,6 +123,7 @@ def explain_decision(
 
 def _read(role: Role) -> RoleRead:
     return RoleRead(
+        id=role_id(role.name),
         name=role.name,
         label=role.label,
         level=role.level,

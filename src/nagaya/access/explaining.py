@@ -11,8 +11,6 @@ from nagaya.access.compiler import Issuer, compile_policies
 from nagaya.access.schemas import EffectivePermissionRead, EffectiveRead, ExplanationRead, RuleRead
 from nagaya.access.standing import Standing, standing_of
 from nagaya.errors import NotFound
-from nagaya.identity.models import User
-from nagaya.identity.principal import Principal
 from nagaya.organizations.models import Organization
 from nagaya.tenants.models import Tenant
 from nagaya_policy import ORGANIZATION_PERMISSIONS, Policy, organization_permissions
@@ -48,19 +46,9 @@ class Subject:
         Raises:
             NotFound: There is no such account.
         """
-        account = repository.account(self.session, self.principal_id)
-        if account is None:
+        principal = repository.principal(self.session, self.principal_id)
+        if principal is None:
             raise NotFound("There is no user or service account of this id.")
-        user = self.session.get(User, self.principal_id)
-        principal = Principal(
-            id=account.id,
-            kind=account.kind,
-            username=account.username,
-            email=account.email,
-            name=account.name,
-            superuser=user is not None and user.is_superuser,
-            session_id=None,
-        )
         return standing_of(self.session, principal, self.organization.id, None, self.now)
 
 

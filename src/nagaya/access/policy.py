@@ -1,17 +1,18 @@
 """Named dependencies that authenticate, resolve an organization or a tenant, and authorize, before an endpoint runs."""
 
 import datetime as dt
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Query
 from sqlalchemy.orm import Session
 
+from nagaya.access.places import Place
 from nagaya.access.reach import AccessibleOrganizationId, AccessibleTenantId, organizations_of, tenants_of
-from nagaya.access.service import Place
 from nagaya.access.standing import Standing, standing_of
-from nagaya.errors import Conflict, NotFound
+from nagaya.errors import Conflict, InvalidInput, NotFound
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, UnitOfWork
 from nagaya.identity.policy import CurrentPrincipal
@@ -21,6 +22,7 @@ from nagaya.organizations.models import Organization
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
 
+A = TypeVar("A")
 IdOrName = Annotated[str, Path(max_length=64, description="Id or name.")]
 
 
@@ -92,6 +94,19 @@ def reach_organization(session: Session, principal: Principal, id_or_name: str, 
     return OrganizationAccess(organization, standing_of(session, principal, organization.id, None, now))
 
 
+def only_organization(session: Session, principal: Principal, now: dt.datetime) -> str:
+    """Returns the id of the one organization that the principal may know of, for requests that name none.
+
+    Raises:
+        InvalidInput: There are none or several.
+    """
+    reachable = session.scalars(organizations.listing(organizations_of(principal, now)).limit(2)).all()
+    if len(reachable) != 1:
+        sentence = "Say in which organization: you belong to several, or to none."
+        raise InvalidInput(sentence, fields={"organization": sentence})
+    return str(reachable[0].id)
+
+
 def reach_tenant(session: Session, principal: Principal, id_or_name: str, now: dt.datetime) -> TenantAccess:
     """Returns a tenant that the principal may know of.
 
@@ -142,26 +157,96 @@ def tenant_dependency(permission: str) -> Callable[..., TenantAccess]:
     return resolve
 
 
-def _leaver(
-    organization: IdOrName, principal_id: str, principal: CurrentPrincipal, db: Db, state: State
+@dataclass(frozen=True, slots=True)
+class Leaving(Generic[A]):
+    """Who is to leave a place, named in the query, and the caller's right to see to it.
+
+    Args:
+        access: The organization or tenant.
+        principal_id: Who.
+    """
+
+    access: A
+    principal_id: uuid.UUID
+
+
+UserId = Annotated[uuid.UUID | None, Query(description="A user.")]
+ServiceAccountId = Annotated[uuid.UUID | None, Query(description="A service account.")]
+TeamId = Annotated[uuid.UUID | None, Query(description="A team.")]
+
+
+def one_of(**ids: uuid.UUID | None) -> uuid.UUID:
+    """Returns the one id that a query gives.
+
+    Args:
+        ids: What the query may give, by its names.
+
+    Raises:
+        InvalidInput: None or several are given.
+    """
+    given = [each for each in ids.values() if each is not None]
+    if len(given) != 1:
+        sentence = f"Give exactly one of {', '.join(ids)}."
+        raise InvalidInput(sentence, fields=dict.fromkeys(ids, "give exactly one of these"))
+    return given[0]
+
+
+def _person(user_id: UserId = None, service_account_id: ServiceAccountId = None) -> uuid.UUID:
+    return one_of(user_id=user_id, service_account_id=service_account_id)
+
+
+def _person_or_team(
+    user_id: UserId = None, service_account_id: ServiceAccountId = None, team_id: TeamId = None
+) -> uuid.UUID:
+    return one_of(user_id=user_id, service_account_id=service_account_id, team_id=team_id)
+
+
+def reached_organization(
+    organization: IdOrName, principal: CurrentPrincipal, db: Db, state: State
 ) -> OrganizationAccess:
-    access = reach_organization(db, principal, organization, state.now())
+    """Resolves `{organization}` for dependencies that decide themselves what it takes."""
+    return reach_organization(db, principal, organization, state.now())
+
+
+def reached_tenant(tenant: IdOrName, principal: CurrentPrincipal, db: Db, state: State) -> TenantAccess:
+    """Resolves `{tenant}` for dependencies that decide themselves what it takes."""
+    return reach_tenant(db, principal, tenant, state.now())
+
+
+# The place comes first in each: of an organization that is none of theirs people must not even learn what it takes.
+ReachedOrganization = Annotated[OrganizationAccess, Depends(reached_organization)]
+ReachedTenant = Annotated[TenantAccess, Depends(reached_tenant)]
+
+
+def _leaver(access: ReachedOrganization, principal_id: str, principal: CurrentPrincipal) -> OrganizationAccess:
     if principal_id != str(principal.id):
         access.standing.require("member:delete")
     return access
 
 
-def _tenant_leaver(
-    tenant: IdOrName, principal_id: str, principal: CurrentPrincipal, db: Db, state: State
-) -> TenantAccess:
-    access = reach_tenant(db, principal, tenant, state.now())
+def _leaver_by_query(
+    access: ReachedOrganization, who: Annotated[uuid.UUID, Depends(_person)], principal: CurrentPrincipal
+) -> Leaving[OrganizationAccess]:
+    if who != principal.id:
+        access.standing.require("member:delete")
+    return Leaving(access, who)
+
+
+def _tenant_leaver(access: ReachedTenant, principal_id: str, principal: CurrentPrincipal) -> TenantAccess:
     if principal_id != str(principal.id):
         access.standing.require_members()
     return access
 
 
-def _tenant_manager(tenant: IdOrName, principal: CurrentPrincipal, db: Db, state: State) -> TenantAccess:
-    access = reach_tenant(db, principal, tenant, state.now())
+def _tenant_leaver_by_query(
+    access: ReachedTenant, who: Annotated[uuid.UUID, Depends(_person_or_team)], principal: CurrentPrincipal
+) -> Leaving[TenantAccess]:
+    if who != principal.id:
+        access.standing.require_members()
+    return Leaving(access, who)
+
+
+def _tenant_manager(access: ReachedTenant) -> TenantAccess:
     access.standing.require_members()
     return access
 
@@ -174,6 +259,12 @@ MemberAdder = Annotated[OrganizationAccess, Depends(organization_dependency("mem
 MemberEditor = Annotated[OrganizationAccess, Depends(organization_dependency("role:assign"))]
 MemberRemover = Annotated[OrganizationAccess, Depends(_leaver)]
 """Whoever may remove members, and everybody for oneself."""
+MemberLeaver = Annotated[Leaving[OrganizationAccess], Depends(_leaver_by_query)]
+"""The same, with the member in the query."""
+InvitationReader = Annotated[OrganizationAccess, Depends(organization_dependency("invitation:read"))]
+InvitationMaker = Annotated[OrganizationAccess, Depends(organization_dependency("invitation:create"))]
+InvitationRemover = Annotated[OrganizationAccess, Depends(organization_dependency("invitation:delete"))]
+TeamReader = Annotated[OrganizationAccess, Depends(organization_dependency("team:read"))]
 RoleReader = Annotated[OrganizationAccess, Depends(organization_dependency("role:read"))]
 
 TenantReader = Annotated[TenantAccess, Depends(tenant_dependency("tenant:read"))]
@@ -184,3 +275,5 @@ TenantMemberReader = Annotated[TenantAccess, Depends(tenant_dependency("member:r
 TenantMemberEditor = Annotated[TenantAccess, Depends(_tenant_manager)]
 """Administrators of the tenant or of one of its projects, and whoever may assign roles in the organization."""
 TenantMemberRemover = Annotated[TenantAccess, Depends(_tenant_leaver)]
+TenantMemberLeaver = Annotated[Leaving[TenantAccess], Depends(_tenant_leaver_by_query)]
+"""Administrators, and everybody for oneself, with the member in the query."""

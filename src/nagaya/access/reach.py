@@ -5,12 +5,13 @@ import uuid
 from dataclasses import dataclass
 from typing import NewType
 
-from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, or_, select, true
 
 from nagaya.access.models import RoleAssignment, Share
 from nagaya.access.roles import ROLES_ENTERING_TENANTS, ROLES_SEEING_TENANTS
 from nagaya.identity.principal import Principal
 from nagaya.organizations.models import Organization
+from nagaya.teams.models import TeamMember
 from nagaya.tenants.models import Tenant
 
 AccessibleOrganizationId = NewType("AccessibleOrganizationId", uuid.UUID)
@@ -38,8 +39,25 @@ def in_force(now: dt.datetime) -> ColumnElement[bool]:
     return or_(RoleAssignment.expires.is_(None), RoleAssignment.expires > now)
 
 
+def teams_of(principal_id: uuid.UUID) -> Select[uuid.UUID]:
+    """Returns the SELECT of the ids of all teams that a principal is in."""
+    return select(TeamMember.team_id).where(TeamMember.principal_id == principal_id)
+
+
+def held_by(principal_id: uuid.UUID) -> ColumnElement[bool]:
+    """Returns the condition that a role assignment is the principal's own or that of one of its teams."""
+    return or_(RoleAssignment.principal_id == principal_id, RoleAssignment.principal_id.in_(teams_of(principal_id)))
+
+
+def shared_with(principal_id: uuid.UUID) -> ColumnElement[bool]:
+    """Returns the condition that a share is with the principal or with one of its teams."""
+    return or_(Share.principal_id == principal_id, Share.principal_id.in_(teams_of(principal_id)))
+
+
 def organizations_of(principal: Principal, now: dt.datetime) -> OrganizationReach:
     """Returns which organizations a principal may know of: all for superusers, else those with a membership.
+
+    Roles of teams make nobody a member: whoever is in a team is a member already, and stops counting when that ends.
 
     Args:
         principal: Who asks.
@@ -67,12 +85,12 @@ def tenants_of(principal: Principal, now: dt.datetime, *, member_only: bool = Fa
     if principal.superuser:
         return TenantReach(and_(organizations, alive))
     roles = ROLES_ENTERING_TENANTS if member_only else ROLES_SEEING_TENANTS
-    mine = and_(RoleAssignment.principal_id == principal.id, in_force(now))
+    mine = and_(held_by(principal.id), in_force(now))
     whole = select(RoleAssignment.organization_id).where(
         mine, RoleAssignment.level == "organization", RoleAssignment.role.in_(roles)
     )
     single = select(RoleAssignment.tenant_id).where(mine, RoleAssignment.tenant_id.is_not(None))
-    shared = select(Share.tenant_id).where(Share.principal_id == principal.id)
+    shared = select(Share.tenant_id).where(shared_with(principal.id))
     reached = or_(Tenant.organization_id.in_(whole), Tenant.id.in_(single), Tenant.id.in_(shared))
     return TenantReach(and_(organizations, alive, reached))
 

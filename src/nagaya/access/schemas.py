@@ -1,10 +1,11 @@
 """Wire types of roles, permissions and the answers to "who may do what, and why"."""
 
+import datetime as dt
 import uuid
 
 from pydantic import Field
 
-from nagaya.http.schemas import Output
+from nagaya.http.schemas import Output, RecordRead
 
 
 class PermissionRead(Output):
@@ -18,6 +19,7 @@ class PermissionRead(Output):
 class RoleRead(Output):
     """A role."""
 
+    id: uuid.UUID = Field(description="The same on every installation for predefined roles.")
     name: str
     label: str
     level: str
@@ -26,6 +28,21 @@ class RoleRead(Output):
     type: str = Field(description="`predefined` or `custom`.")
     system_managed: bool
     assignable: bool = Field(description="Whether it can be given by hand.")
+
+
+class AssignmentRead(RecordRead):
+    """A role that somebody holds somewhere."""
+
+    role: str
+    level: str
+    organization_id: uuid.UUID
+    tenant_id: uuid.UUID | None
+    project_id: uuid.UUID | None
+    principal_id: uuid.UUID
+    principal_kind: str = Field(description="`user`, `service_account`, `team` or `invitation`.")
+    principal_name: str = Field(description="Username, name of the team, or address of the invitation.")
+    expires: dt.datetime | None
+    created_by: uuid.UUID | None = Field(description="Who gave it.")
 
 
 class EffectivePermissionRead(Output):

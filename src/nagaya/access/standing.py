@@ -3,15 +3,17 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from nagaya.access.models import RoleAssignment, Share
-from nagaya.access.reach import in_force
+from nagaya.access.reach import held_by, in_force, shared_with
 from nagaya.access.roles import TENANT_ADMIN, TENANT_VISITOR
 from nagaya.errors import Forbidden
 from nagaya.identity.principal import Principal
+from nagaya.teams.models import Team
 from nagaya_policy import (
     PREDEFINED_ROLES,
     Decision,
@@ -30,7 +32,7 @@ MEMBER_PERMISSIONS = frozenset({"tenant:read", "member:read"})
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Roles of a principal, unexpired ones only.
+    """Roles of a principal, own ones and those of its teams, unexpired ones only.
 
     Args:
         principal: Who.
@@ -123,36 +125,67 @@ def standing_of(
         tenant_id: One of its tenants, if the question is about one.
         now: Current time.
     """
+    rows = _held(session, principal.id, organization_id, tenant_id, now)
+    if not any(row.team is None and row.level == "organization" for row in rows):
+        # Whoever is no member, or is one no more, holds nothing: neither in a tenant nor through a team.
+        return Standing(principal, (), (), shared=False, now=now)
+    organization = [row.grant for row in rows if row.level == "organization"]
+    tenant: list[Grant] = []
+    shared = False
+    if tenant_id is not None:
+        tenant.extend(_implied(row) for row in rows if row.level == "organization" and implied_tenant_role(row.role))
+        tenant.extend(row.grant for row in rows if row.level != "organization")
+        condition = and_(Share.tenant_id == tenant_id, shared_with(principal.id))
+        shared = session.scalar(select(Share.id).where(condition).limit(1)) is not None
+    return Standing(principal, tuple(organization), tuple(tenant), shared, now)
+
+
+class _Row(NamedTuple):
+    """A role that counts for a principal; `team` is the name of the team that holds it, if one does."""
+
+    role: str
+    level: str
+    project_id: uuid.UUID | None
+    expires: dt.datetime | None
+    team: str | None
+
+    @property
+    def grant(self) -> Grant:
+        return Grant(
+            PREDEFINED_ROLES[self.role],
+            "direct" if self.team is None else f"team {self.team}",
+            project=None if self.project_id is None else str(self.project_id),
+            expires=None if self.expires is None else self.expires.timestamp(),
+        )
+
+
+def _held(
+    session: Session, principal_id: uuid.UUID, organization_id: uuid.UUID, tenant_id: uuid.UUID | None, now: dt.datetime
+) -> list[_Row]:
+    """Returns the roles at a place, own ones first.
+
+    Columns rather than objects: what a session has read before, perhaps before it got a lock, must not count again.
+    """
     places = [RoleAssignment.level == "organization"]
     if tenant_id is not None:
         places.append(RoleAssignment.tenant_id == tenant_id)
-    rows = session.scalars(
-        select(RoleAssignment)
+    statement = (
+        select(RoleAssignment.role, RoleAssignment.level, RoleAssignment.project_id, RoleAssignment.expires, Team.name)
+        .outerjoin(Team, Team.id == RoleAssignment.principal_id)
         .where(
-            RoleAssignment.principal_id == principal.id,
+            held_by(principal_id),
             RoleAssignment.organization_id == organization_id,
             in_force(now),
             or_(*places),
         )
         .order_by(RoleAssignment.created, RoleAssignment.id)
-    ).all()
-    organization = [_organization_grant(row) for row in rows if row.level == "organization"]
-    tenant: list[Grant] = []
-    shared = False
-    if tenant_id is not None:
-        tenant.extend(
-            Grant(PREDEFINED_ROLES[implied], f"organization role {held.role.name}")
-            for held in organization
-            if (implied := implied_tenant_role(held.role.name))
-        )
-        tenant.extend(_tenant_grant(row) for row in rows if row.level != "organization")
-        shared = (
-            session.scalar(
-                select(Share.id).where(Share.tenant_id == tenant_id, Share.principal_id == principal.id).limit(1)
-            )
-            is not None
-        )
-    return Standing(principal, tuple(organization), tuple(tenant), shared, now)
+    )
+    return sorted((_Row(*row) for row in session.execute(statement)), key=lambda row: row.team or "")
+
+
+def _implied(row: _Row) -> Grant:
+    via = f"organization role {row.role}" if row.team is None else f"team {row.team}"
+    return Grant(PREDEFINED_ROLES[implied_tenant_role(row.role) or ""], via)
 
 
 def _permissions_by_membership(grant: Grant) -> frozenset[str]:
@@ -160,18 +193,6 @@ def _permissions_by_membership(grant: Grant) -> frozenset[str]:
     if grant.role.name == TENANT_ADMIN:
         return ADMINISTRATOR_PERMISSIONS
     return frozenset() if grant.role.name == TENANT_VISITOR else MEMBER_PERMISSIONS
-
-
-def _organization_grant(row: RoleAssignment) -> Grant:
-    return Grant(PREDEFINED_ROLES[row.role], expires=row.expires.timestamp() if row.expires else None)
-
-
-def _tenant_grant(row: RoleAssignment) -> Grant:
-    return Grant(
-        PREDEFINED_ROLES[row.role],
-        project=None if row.project_id is None else str(row.project_id),
-        expires=row.expires.timestamp() if row.expires else None,
-    )
 
 
 def _require(decision: Decision) -> None:

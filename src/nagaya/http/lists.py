@@ -94,3 +94,7 @@ def page_parameters(
 
 
 Paging = Annotated[Page, Depends(page_parameters)]
+Search = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="Only rows that contain this text."),
+]

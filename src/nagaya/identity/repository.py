@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session as Db
 
+from nagaya.db.search import contains
 from nagaya.identity.models import ApiKey, Device, ServiceAccount, Session, SetupLink, User
 from nagaya.tenants.models import Tenant
 
@@ -47,14 +48,7 @@ def users(*, search: str | None, active: bool | None) -> Select[User]:
     """
     statement = select(User).where(User.deleted.is_(None)).order_by(User.username, User.id)
     if search:
-        like = f"%{_escape(search)}%"
-        statement = statement.where(
-            or_(
-                User.username.ilike(like, escape="\\"),
-                User.email.ilike(like, escape="\\"),
-                User.name.ilike(like, escape="\\"),
-            )
-        )
+        statement = statement.where(contains(search, User.username, User.email, User.name))
     if active is not None:
         statement = statement.where(User.is_active.is_(active))
     return statement
@@ -180,7 +174,3 @@ def touch(
         db.execute(update(Session).where(Session.id == session_id).values(last_seen=time, updated=Session.updated))
     for key_id, time in keys:
         db.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used=time, updated=ApiKey.updated))
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -2,9 +2,9 @@
 
 import datetime as dt
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from nagaya.http.schemas import Email, Input, Output, RecordRead, Text, clean
 
@@ -36,11 +36,24 @@ class UserRead(RecordRead):
 class UserCreate(Input):
     """Body of `POST /users`."""
 
-    email: Email
+    email: Email | None = Field(default=None, description="Needed unless `username` is given.")
     username: Username | None = Field(default=None, description="Made from the email if left out; never changes.")
     name: Text = ""
     password: Password | None = Field(default=None, description="Without one the answer carries a link to set one.")
     is_superuser: bool = False
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.email is None and self.username is None:
+            raise ValueError("give an email, a username or both")
+        return self
+
+
+class FirstAdmin(Input):
+    """What the page of the set-up link asks of the first administrator, beside the password."""
+
+    email: Email
+    name: Text = ""
 
 
 class UserCreated(UserRead):
@@ -222,6 +235,13 @@ class OAuthError(BaseModel):
 
     error: str
     error_description: str
+
+
+class Connection(BaseModel):
+    """A way to sign in."""
+
+    name: Literal["password"] = "password"
+    display_name: str = "User name and password"
 
 
 class TenantToken(BaseModel):

@@ -10,11 +10,13 @@ from nagaya.access.policy import (
     OrganizationEditor,
     OrganizationReader,
     OrganizationRemover,
+    ReachedOrganization,
     reach_organization,
+    reach_tenant,
 )
 from nagaya.access.reach import AccessibleOrganizationId, organizations_of, tenants_of
 from nagaya.errors import Conflict, Forbidden, InvalidInput, NotFound, responses
-from nagaya.http.lists import Paging
+from nagaya.http.lists import Paging, Search
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import CurrentPrincipal, ServerPrincipal
@@ -45,10 +47,11 @@ def list_organizations(
     platform: Platform,
     page: Paging,
     name: Annotated[str | None, Query(max_length=64)] = None,
+    q: Search = None,
 ) -> list[OrganizationRead]:
     """Lists the organizations that the caller belongs to, by name; superusers see all."""
     now = state.now()
-    rows = page.fetch(db, repository.listing(organizations_of(principal, now), name=name))
+    rows = page.fetch(db, repository.listing(organizations_of(principal, now), name=name, search=q))
     return [_read(reach_organization(db, principal, str(row.id), now), platform) for row in rows]
 
 
@@ -94,6 +97,11 @@ def delete_organization(access: OrganizationRemover, work: Work, state: State, p
 
 
 @router.get("/{organization}/validation/tenant_name/{name}", responses=responses(Forbidden))
+@router.get(
+    "/{organization}/validation/workspace_name/{name}",
+    responses=responses(Forbidden),
+    name="validate_workspace_name",
+)
 def validate_tenant_name(access: OrganizationReader, name: FREE_NAME, work: Work) -> NameCheck:
     """Tells whether a new tenant of the organization could have this name."""
     if reason := _bad_slug(name):
@@ -106,16 +114,28 @@ def validate_tenant_name(access: OrganizationReader, name: FREE_NAME, work: Work
 
 
 @router.get("/{organization}/tenants", responses=responses(Forbidden))
+@router.get("/{organization}/workspaces", responses=responses(Forbidden), name="list_organization_workspaces")
 def list_organization_tenants(
-    access: OrganizationReader, principal: CurrentPrincipal, db: Db, platform: Platform, page: Paging
+    access: OrganizationReader, principal: CurrentPrincipal, db: Db, platform: Platform, page: Paging, q: Search = None
 ) -> list[TenantRead]:
     """Lists the tenants of the organization that the caller may know of, by name."""
     reach = tenants_of(principal, access.standing.now)
-    filters = tenants.Filters(organization_id=access.id)
+    filters = tenants.Filters(organization_id=access.id, search=q)
     statement = tenants.listing(reach, filters, platform.addresses.public_url)
     total, rows = tenants.page(db, statement, page.offset, page.limit)
     page.announce(total)
     return read_tenants(db, rows, platform.addresses)
+
+
+@router.get("/{organization}/tenant/{name}", responses=responses(Forbidden))
+@router.get("/{organization}/workspace/{name}", responses=responses(Forbidden), name="read_organization_workspace")
+def read_organization_tenant(
+    access: ReachedOrganization, name: FREE_NAME, principal: CurrentPrincipal, db: Db, platform: Platform
+) -> TenantRead:
+    """Returns a tenant of the organization by its name."""
+    found = reach_tenant(db, principal, f"{access.organization.name}/{name}", access.standing.now)
+    found.standing.require_tenant("tenant:read")
+    return read_tenants(db, [(found.tenant, found.organization)], platform.addresses)[0]
 
 
 @router.get("/{organization_id}/entitlement/{feature}")

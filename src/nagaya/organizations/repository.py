@@ -6,18 +6,23 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from nagaya.access.reach import OrganizationReach
+from nagaya.db.search import contains
 from nagaya.organizations.models import Organization
 from nagaya.tenants.models import Tenant
 
 
-def listing(reach: OrganizationReach, *, name: str | None = None) -> Select[Organization]:
+def listing(reach: OrganizationReach, *, name: str | None = None, search: str | None = None) -> Select[Organization]:
     """Returns the SELECT of the organizations in reach, by name.
 
     Args:
         reach: What the caller may know of.
         name: Only the one of exactly this name.
+        search: Only those with this in name, display name or description.
     """
     statement = select(Organization).where(reach.clause).order_by(Organization.name, Organization.id)
+    if search is not None:
+        columns = (Organization.name, Organization.display_name, Organization.description)
+        statement = statement.where(contains(search, *columns))
     return statement if name is None else statement.where(Organization.name == name)
 
 

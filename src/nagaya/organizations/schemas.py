@@ -71,10 +71,17 @@ class OrganizationMemberCreate(Input):
 
 
 class OrganizationMemberUpdate(Input):
-    """Body of `PATCH /organizations/{id}/members/{principal}`: the roles afterwards, all of them."""
+    """Body of `PATCH /organizations/{id}/members/{principal}`: the own roles afterwards, all of them."""
 
     roles: list[Text] = Field(min_length=1, max_length=10)
     expires: dt.datetime | None = None
+
+
+class TeamReference(Output):
+    """A team, as far as members of others may know it."""
+
+    id: uuid.UUID
+    name: str
 
 
 class RoleHeld(Output):
@@ -85,16 +92,20 @@ class RoleHeld(Output):
     level: str
     project_id: uuid.UUID | None = None
     expires: dt.datetime | None = None
-    via: str = Field(description="`direct`, `organization role <name>` or `superuser`.")
+    via: str = Field(description="`direct`, `organization role <name>` or `team <name>`.")
+    team: TeamReference | None = Field(
+        default=None, description="The team that holds it, if it is not the member's own."
+    )
 
 
 class MemberRead(Output):
     """A member of an organization or a tenant with its roles there."""
 
     id: uuid.UUID
-    kind: Literal["user", "service_account"]
-    username: str
+    kind: Literal["user", "service_account", "team", "invitation"]
+    username: str = Field(description="The name of a team, the address of an invitation.")
     email: str | None
     name: str
     is_active: bool
+    via_team: bool = Field(description="Whether all roles here are those of teams.")
     roles: list[RoleHeld]

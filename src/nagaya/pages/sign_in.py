@@ -10,7 +10,7 @@ from nagaya.identity import setup
 from nagaya.identity.endpoints.auth import place_of
 from nagaya.identity.models import SetupLink
 from nagaya.identity.passwords import check_password
-from nagaya.identity.schemas import UserCreate
+from nagaya.identity.schemas import FirstAdmin
 from nagaya.identity.service import login, sessions
 from nagaya.pages.browser import Submitted, Visitor, clear_session, go, safe_next, set_session, view
 from nagaya.pages.rendering import render
@@ -98,7 +98,7 @@ async def use_setup_link(request: Request, state: State, _visitor: Visitor, form
     place = place_of(request)
     try:
         if link.user_id is None:
-            wanted = read_form(UserCreate, email=email, name=name)
+            wanted = read_form(FirstAdmin, email=email, name=name)
             email, name = wanted.email, wanted.name
         check_repeated(password, form.get("repeated"))
         check_password(password, email)

@@ -11,16 +11,16 @@ from nagaya.access.policy import (
     TenantReader,
     TenantRemover,
     ambiguous,
+    only_organization,
     reach_organization,
     reach_tenant,
 )
-from nagaya.access.reach import organizations_of, tenants_of
+from nagaya.access.reach import tenants_of
 from nagaya.errors import Conflict, Forbidden, InvalidInput, Unavailable, responses
 from nagaya.http.lists import Paging
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import CurrentPrincipal, ServerPrincipal
-from nagaya.organizations import repository as organizations
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.tenants import members, repository
 from nagaya.tenants.lifecycle import Event
@@ -58,7 +58,8 @@ def list_tenants(
     status: Filter = None,
     stage: Filter = None,
     label: Annotated[Filter, Query(description="`key=value`.")] = None,
-    search: Filter = None,
+    search: Annotated[Filter, Query(description="Part of name, display name or description.")] = None,
+    q: Annotated[Filter, Query(description="Another name of `search`.")] = None,
     member_only: Annotated[bool, Query(description="Only tenants that the caller may enter.")] = False,
 ) -> list[TenantRead]:
     """Lists the tenants that the caller may know of, by organization and name.
@@ -81,7 +82,7 @@ def list_tenants(
         status=status,
         stage=stage,
         label=(key, value) if label is not None else None,
-        search=search,
+        search=q if search is None else search,
     )
     reach = tenants_of(principal, now, member_only=member_only)
     statement = repository.listing(reach, filters, platform.addresses.public_url)
@@ -103,13 +104,7 @@ def create_tenant(
 ) -> TenantRead:
     """Creates a tenant. Answers at once with `status: pending`; the header names the operation to follow."""
     now = state.now()
-    wanted = body.organization
-    if wanted is None:
-        reachable = work.session.scalars(organizations.listing(organizations_of(principal, now)).limit(2)).all()
-        if len(reachable) != 1:
-            sentence = "Say in which organization: you belong to several, or to none."
-            raise InvalidInput(sentence, fields={"organization": sentence})
-        wanted = str(reachable[0].id)
+    wanted = body.organization or only_organization(work.session, principal, now)
     access = reach_organization(work.session, principal, wanted, now)
     access.standing.require("tenant:create")
     tenant, operation = Tenants(work, platform, now).create(access, body, key=idempotency_key)

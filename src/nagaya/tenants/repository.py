@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from nagaya.access.reach import AccessibleOrganizationId, TenantReach
+from nagaya.db.search import contains
 from nagaya.operations.models import Operation
 from nagaya.organizations.models import Organization
 from nagaya.tenants.models import Tenant
@@ -60,9 +61,7 @@ def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Ten
         key, value = filters.label
         conditions.append(Tenant.labels[key].as_string() == value)
     if filters.search is not None:
-        text = f"%{_escaped(filters.search.lower())}%"
-        columns = (Tenant.name, Tenant.display_name, Tenant.description)
-        conditions.append(or_(*(func.lower(column).like(text, escape="\\") for column in columns)))
+        conditions.append(contains(filters.search, Tenant.name, Tenant.display_name, Tenant.description))
     return statement.where(*conditions)
 
 
@@ -80,10 +79,6 @@ def _by_url(url: str, public_url: str) -> ColumnElement[bool]:
     if not url.startswith(prefix) or not slash:
         return Tenant.id.is_(None)
     return and_(Organization.name == organization, Tenant.name == tenant)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:

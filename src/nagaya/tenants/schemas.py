@@ -3,9 +3,9 @@
 import datetime as dt
 import re
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from nagaya.http.schemas import AliasChoices, DisplayName, Input, LongText, Output, Slug, Text, clean
 
@@ -145,14 +145,25 @@ class TenantLogs(Output):
 class TenantMemberCreate(Input):
     """Body of `POST /tenants/{id}/members`."""
 
-    user: Text = Field(
-        min_length=1, description="Id, username or e-mail address of a member, or service account, of the organization."
+    user: Text | None = Field(
+        default=None,
+        min_length=1,
+        description="Id, username or e-mail address of a member, or service account, of the organization.",
+    )
+    team: Text | None = Field(
+        default=None, min_length=1, description="Id or name of a team of the organization, instead of `user`."
     )
     roles: list[Text] = Field(
         min_length=1, max_length=10, description="Tenant roles, or project roles of `project_id`."
     )
     project_id: uuid.UUID | None = Field(default=None, description="The project, for project roles.")
     expires: dt.datetime | None = Field(default=None, description="When the roles end; never, if left out.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.user is None) is (self.team is None):
+            raise ValueError("give either user or team")
+        return self
 
 
 class HeldRole(Input):

@@ -17,6 +17,7 @@ from nagaya import audit
 from nagaya.access import changes, repository
 from nagaya.access.compiler import Issuer, compile_policies
 from nagaya.access.models import Share
+from nagaya.access.repository import Account
 from nagaya.db.engine import Database
 from nagaya.errors import Forbidden, InvalidInput, NotFound
 from nagaya.http.schemas import Input
@@ -30,7 +31,7 @@ class ShareRequest(Input):
 
     sharing_user_id: uuid.UUID = Field(description="Who shares, as the platform knows the account.")
     user_id: uuid.UUID | None = Field(default=None, description="With whom: a user or a service account.")
-    team_id: uuid.UUID | None = Field(default=None, description="Teams do not exist yet.")
+    team_id: uuid.UUID | None = Field(default=None, description="With which team, instead of `user_id`.")
     resource: str = Field(max_length=200, description="`[<project id>:]<type>/<id>`.")
     actions: list[str] = Field(max_length=len(ACTIONS), description="All actions afterwards; empty to end sharing.")
     owned: bool = Field(
@@ -70,7 +71,8 @@ def share(database: Database, issuer: Issuer, tenant_id: uuid.UUID, body: ShareR
             work.session,
             Share(
                 tenant_id=tenant.id,
-                principal_id=receiver,
+                principal_id=receiver.id,
+                principal_kind=receiver.kind,
                 resource=str(resource),
                 actions=actions,
                 created_by=body.sharing_user_id,
@@ -82,7 +84,7 @@ def share(database: Database, issuer: Issuer, tenant_id: uuid.UUID, body: ShareR
             audit.Target(resource.type, resource.id or "", str(resource)),
             organization_id=tenant.organization_id,
             tenant_id=tenant.id,
-            details={"with": str(receiver), "actions": actions},
+            details={"with": str(receiver.id), "kind": receiver.kind, "actions": actions},
         )
         changes.tenant_changed(work, tenant.id)
     return actions
@@ -111,9 +113,14 @@ def _require(policy: Policy, body: ShareRequest, resource: Resource, actions: li
             raise Forbidden(f"You may not share this: {action} is {decision.reason}.")
 
 
-def _receiver(session: Session, tenant: Tenant, body: ShareRequest, now: dt.datetime) -> uuid.UUID:
+def _receiver(session: Session, tenant: Tenant, body: ShareRequest, now: dt.datetime) -> Account:
+    if body.team_id is not None and body.user_id is not None:
+        raise InvalidInput("Share with a user or with a team: give user_id or team_id, not both.")
     if body.team_id is not None:
-        raise NotFound("There is no team of this id.")
+        team = repository.team_account(session, tenant.organization_id, body.team_id)
+        if team is None:
+            raise NotFound("There is no team of this id in the organization.")
+        return team
     if body.user_id is None:
         raise InvalidInput("Say with whom to share: user_id is missing.", fields={"user_id": "is missing"})
     if body.user_id == body.sharing_user_id:
@@ -122,11 +129,11 @@ def _receiver(session: Session, tenant: Tenant, body: ShareRequest, now: dt.date
     member = repository.assignments(session, tenant.organization_id, [body.user_id], now)
     if who is None or (not member and body.actions):
         raise NotFound("There is no user or service account of this id in the organization.")
-    return who.id
+    return who
 
 
 def _store(session: Session, wanted: Share) -> None:
-    """Replaces what was shared of the resource with the same account; no actions end it."""
+    """Replaces what was shared of the resource with the same account or team; no actions end it."""
     row = session.scalar(
         select(Share).where(
             Share.tenant_id == wanted.tenant_id,

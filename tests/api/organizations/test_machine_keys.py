@@ -112,6 +112,7 @@ def test_nor_of_one_with_whom_something_is_shared(api: Installation, root: Actor
             Share(
                 tenant_id=tenant,
                 principal_id=uuid.UUID(machine),
+                principal_kind="service_account",
                 resource=resource,
                 actions=["read"],
                 created_by=root.id,

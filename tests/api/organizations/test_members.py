@@ -141,6 +141,7 @@ def test_a_membership_that_ends_also_ends_in_the_tenants(api: Installation, root
             Share(
                 tenant_id=uuid.UUID(tenant),
                 principal_id=who.id,
+                principal_kind="user",
                 resource=resource,
                 actions=["read"],
                 created_by=root.id,

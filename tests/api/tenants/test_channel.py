@@ -285,7 +285,9 @@ def test_who_may_share_with_whom(api: Installation, tenant: str) -> None:
     assert shared(api, tenant, admin, outsider, stack, "read").status_code == 404
     assert shared(api, tenant, outsider, admin, stack, "read", owned=True).status_code == 403
     assert shared(api, tenant, admin, viewer, stack, "read", user_id=None).status_code == 422
-    assert shared(api, tenant, admin, viewer, stack, "read", team_id=str(uuid.uuid4())).status_code == 404
+    assert shared(api, tenant, admin, viewer, stack, "read", team_id=str(uuid.uuid4())).status_code == 422
+    unknown = shared(api, tenant, admin, viewer, stack, "read", user_id=None, team_id=str(uuid.uuid4()))
+    assert unknown.status_code == 404
     assert shared(api, tenant, admin, viewer, stack, "read", user_id=str(uuid.uuid4())).status_code == 404
 
 

@@ -11,7 +11,7 @@ from nagaya.http.state import AppState, State
 from nagaya.http.transactions import TransactionRoute, Work, address_of, origin_of, transact
 from nagaya.identity.models import Device
 from nagaya.identity.policy import CurrentPrincipal
-from nagaya.identity.schemas import DeviceAuthorization, OAuthError, OAuthToken, TenantToken
+from nagaya.identity.schemas import Connection, DeviceAuthorization, OAuthError, OAuthToken, TenantToken
 from nagaya.identity.service import api_keys, devices, key_format, login, sessions, tenant_access
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=TransactionRoute)
@@ -138,6 +138,12 @@ def authorize_device(
         expires_in=state.settings.device_code_seconds,
         interval=started.device.interval,
     )
+
+
+@router.get("/connections")
+def list_connections() -> list[Connection]:
+    """Lists the ways to sign in."""
+    return [Connection()]
 
 
 @router.post("/logout", status_code=204)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from nagaya.access.machines import require_key
+from nagaya.access.handover import require_key
+from nagaya.access.places import wanted_roles
 from nagaya.access.policy import OrganizationAccess, organization_dependency
-from nagaya.access.service import add, find_account, wanted_roles
+from nagaya.access.service import add, find_account
 from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging
 from nagaya.http.state import State

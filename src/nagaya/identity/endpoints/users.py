@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
-from nagaya.errors import Conflict, Forbidden, responses
-from nagaya.http.lists import Paging
+from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
+from nagaya.http.lists import Paging, Search
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work, unit_of_work
 from nagaya.identity import repository, setup
@@ -17,7 +19,38 @@ from nagaya.identity.policy import CurrentPrincipal, Superuser
 from nagaya.identity.schemas import ExternalUser, UserCreate, UserCreated, UserRead, UserUpdate
 from nagaya.identity.service import tenant_access, users
 
+NO_ADDRESS = "users.invalid"
+"""Domain of the addresses of users who were made without one: no mail can ever be sent there (RFC 2606)."""
+
 router = APIRouter(prefix="/users", tags=["users"], route_class=TransactionRoute)
+
+
+async def wanted_user(
+    *,
+    _principal: Superuser,
+    body: UserCreate | None = None,
+    username: Annotated[str | None, Query(max_length=64, description="Instead of the body.")] = None,
+    email: Annotated[str | None, Query(max_length=254, description="Instead of the body.")] = None,
+    password: Annotated[
+        str | None, Query(max_length=256, description="Better in the body: queries are logged.")
+    ] = None,
+    is_superuser: Annotated[bool | None, Query(description="Instead of the body.")] = None,
+) -> UserCreate:
+    """Returns what is wanted of a new user, from the body or from the query.
+
+    Raises:
+        InvalidInput: Both or neither were sent, or a value is not acceptable.
+    """
+    query = {"username": username, "email": email, "password": password, "is_superuser": is_superuser}
+    given = {name: value for name, value in query.items() if value is not None}
+    if body is not None and given:
+        raise InvalidInput("Send the new user in the body or in the query, not in both.")
+    if body is not None:
+        return body
+    try:
+        return UserCreate.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from None
 
 
 @router.get("", response_model=list[UserRead], responses=responses(Forbidden))
@@ -25,28 +58,35 @@ def list_users(
     work: Work,
     page: Paging,
     _principal: Superuser,
-    search: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    search: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$", description="The same as `q`.")] = None,
+    q: Search = None,
     is_active: bool | None = None,
 ) -> Sequence[User]:
     """Lists users by user name."""
-    return page.fetch(work.session, repository.users(search=search, active=is_active))
+    return page.fetch(work.session, repository.users(search=search if q is None else q, active=is_active))
 
 
 @router.post("", status_code=201, responses=responses(Conflict, Forbidden))
-async def create_user(body: UserCreate, request: Request, state: State, _principal: Superuser) -> UserCreated:
-    """Creates a user; without a password the answer carries a link by which the person sets one."""
+async def create_user(
+    wanted: Annotated[UserCreate, Depends(wanted_user)], request: Request, state: State, _principal: Superuser
+) -> UserCreated:
+    """Creates a user; without a password the answer carries a link by which the person sets one.
+
+    The values are taken from the body or, as ZenML's own scripts send them, from the query.
+    """
     hashed = None
-    if body.password is not None:
-        check_password(body.password, body.username or "", body.email)
-        hashed = await state.passwords.hash(body.password)
+    email = wanted.email or f"{wanted.username}@{NO_ADDRESS}"
+    if wanted.password is not None:
+        check_password(wanted.password, wanted.username or "", email)
+        hashed = await state.passwords.hash(wanted.password)
     work = await unit_of_work(request)
     user = users.create(
         work,
-        email=body.email,
-        username=body.username,
-        name=body.name,
+        email=email,
+        username=wanted.username,
+        name=wanted.name,
         password_hash=hashed,
-        superuser=body.is_superuser,
+        superuser=wanted.is_superuser,
     )
     link = None if hashed else setup.password_link(work, state, user)
     return UserCreated(**UserRead.model_validate(user).model_dump(), password_link=link)
@@ -73,10 +113,14 @@ def authorize_server(
     )
 
 
-@router.get("/{user_id}", response_model=UserRead, responses=responses(Forbidden))
-def get_user(user_id: uuid.UUID, work: Work, _principal: Superuser) -> User:
+@router.get("/{id_or_email}", response_model=UserRead, responses=responses(Forbidden))
+def get_user(
+    id_or_email: Annotated[str, Path(max_length=254, description="Id, e-mail address or user name.")],
+    work: Work,
+    _principal: Superuser,
+) -> User:
     """Returns a user."""
-    return users.get(work, user_id)
+    return users.find(work, id_or_email)
 
 
 @router.patch("/{user_id}", response_model=UserRead, responses=responses(Conflict, Forbidden))

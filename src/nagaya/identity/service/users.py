@@ -32,6 +32,21 @@ def get(work: UnitOfWork, user_id: uuid.UUID) -> User:
     return user
 
 
+def find(work: UnitOfWork, id_or_login: str) -> User:
+    """Returns the user with an id, an e-mail address (in any case) or a user name.
+
+    Raises:
+        NotFound: There is none.
+    """
+    try:
+        return get(work, uuid.UUID(id_or_login))
+    except ValueError:
+        user = repository.user_by_login(work.session, id_or_login)
+    if user is None:
+        raise NotFound("There is no such user.")
+    return user
+
+
 def require_allowed(username: str, field: str = "username") -> None:
     """Checks that an account may bear a name.
 
