@@ -1,10 +1,14 @@
 """The schema that migrations make is the one that the models describe, and a newer one is refused."""
 
+import uuid
 import warnings
+from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.orm import Session
 
+from nagaya.db.engine import Database
 from nagaya.db.errors import SchemaError
 from nagaya.db.migrate import differences, upgrade
 from nagaya.db.tables import metadata
@@ -40,3 +44,53 @@ def test_upgrading_twice_changes_nothing_and_a_newer_schema_is_refused(world: Wo
         session.commit()
     with pytest.raises(SchemaError, match="newer version of Nagaya"):
         upgrade(database)
+
+
+def test_teams_and_invitations_keep_all_rows_and_tell_kinds_apart(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'control.db'}")
+    upgrade(database, "0001")
+    ids = {name: uuid.uuid4().hex for name in ("organization", "tenant", "user", "machine")}
+    now = "2026-01-01 00:00:00.000000"
+    rows: dict[str, dict[str, object]] = {
+        "organizations": {"id": ids["organization"], "name": "acme", "display_name": "A", "description": ""},
+        "tenants": {
+            "id": ids["tenant"],
+            "organization_id": ids["organization"],
+            **dict.fromkeys(("name", "display_name", "version", "desired_state", "status", "activity"), "x"),
+            **dict.fromkeys(("description", "documentation", "status_reason"), ""),
+            **dict.fromkeys(("jwt_secret", "secrets_store_key", "channel_token", "client_secret"), "x"),
+            **dict.fromkeys(("protected", "hibernate", "idle_seconds", "generation", "applied_generation"), 1),
+            **dict.fromkeys(("policy_version", "event_sequence"), 1),
+            **dict.fromkeys(("project_id", "system_user_id"), uuid.uuid4().hex),
+            "labels": "{}",
+        },
+        "service_accounts": {
+            "id": ids["machine"],
+            "organization_id": ids["organization"],
+            "username": "robot",
+            "description": "",
+            "is_active": 1,
+            "valid_after": 0,
+        },
+    }
+    with database.write() as session:
+        for table, row in rows.items():
+            _insert(session, table, row | {"created": now, "updated": now})
+        for owner in ("user", "machine"):
+            values: dict[str, object] = {"id": uuid.uuid4().hex, "tenant_id": ids["tenant"], "principal_id": ids[owner]}
+            more: dict[str, object] = {"resource": "stack/x", "actions": '["read"]', "created_by": ids["user"]}
+            _insert(session, "shares", values | more | {"created": now, "updated": now})
+        session.commit()
+    upgrade(database)
+    with database.read() as session:
+        found = session.execute(text("SELECT principal_id, principal_kind, actions FROM shares")).all()
+    assert {tuple(row) for row in found} == {
+        (ids["user"], "user", '["read"]'),
+        (ids["machine"], "service_account", '["read"]'),
+    }
+    database.close()
+
+
+def _insert(session: Session, table: str, values: dict[str, object]) -> None:
+    names = ", ".join(values)
+    session.execute(text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{each}' for each in values)})"), values)

@@ -164,12 +164,12 @@ def renew(place: Place, state: AppState, invitation_id: uuid.UUID, days: int) ->
     other = repository.open_for(session, place.organization.id, invitation.email, place.now)
     if other is not None and other.id != invitation.id:
         raise Conflict(f"{invitation.email} has a newer invitation that is open: use that one.")
+    invitation.created_by, invitation.created_by_name = me.id, me.name[:200]
     repository.take_over(session, invitation.id, me.id)
     require_valid(session, invitation, place.now)
     token = secrets.token_urlsafe(32)
     invitation.token_hash = state.keys.keyed_hash(PURPOSE, token)
     invitation.expires = place.now + dt.timedelta(days=days)
-    invitation.created_by, invitation.created_by_name = me.id, me.name[:200]
     _record(place, "invitation.renew", invitation, {})
     return invitation, link(state, token)
 
