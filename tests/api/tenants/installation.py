@@ -61,10 +61,11 @@ class Installation:
         *,
         checkpoint: Callable[[str], None] = lambda _step: None,
         keep: InstantRuntime | None = None,
+        database: str | None = None,
         **options: Any,
     ) -> None:
         self.directory = directory
-        self.url = databases.database_url(directory)
+        self.url = database or databases.database_url(directory)
         self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL, database_url=self.url))
         self.offset = dt.timedelta()
         self.state.now = lambda: utc_now() + self.offset
