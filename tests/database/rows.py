@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Column, Connection, DateTime, MetaData, Numeric, Table, insert, select
 from sqlalchemy import types as sqltypes
 
-WHEN = dt.datetime(2026, 3, 1, 12, 30)
+WHEN = dt.datetime(2026, 3, 1, 12, 30, tzinfo=dt.UTC)
 ONE_OF: dict[str, tuple[tuple[str, ...], ...]] = {"api_keys": (("service_account_id",), ("user_id",))}
 """Columns that the first and the second row of a table leave empty, where a check demands it."""
 VERSION_TABLE = "alembic_version"
@@ -57,20 +57,19 @@ def _row(table: Table, number: int, keys: dict[str, list[Row]]) -> Row:
 
 def _value(column: Column[Any], number: int) -> Any:
     kind = column.type
-    if isinstance(kind, sqltypes.Uuid):
-        return uuid.uuid4()
-    if isinstance(kind, Boolean):
-        return bool(number)
     if isinstance(kind, DateTime):
-        return WHEN.replace(tzinfo=dt.UTC) if kind.timezone else WHEN
-    if isinstance(kind, JSON):
-        return {"key": number}
-    if isinstance(kind, sqltypes.Integer | Numeric):
-        return number + 1
+        return WHEN if kind.timezone else WHEN.replace(tzinfo=None)
     if isinstance(kind, sqltypes.CHAR) and kind.length == 32:
         return uuid.uuid4().hex  # How SQLite keeps a UUID.
-    length = getattr(kind, "length", None) or 40
-    return f"{uuid.uuid4().hex}{column.name}"[:length]
+    for types, value in (
+        (sqltypes.Uuid, uuid.uuid4()),
+        (Boolean, bool(number)),
+        (JSON, {"key": number}),
+        ((sqltypes.Integer, Numeric), number + 1),
+    ):
+        if isinstance(kind, types):
+            return value
+    return f"{uuid.uuid4().hex}{column.name}"[: getattr(kind, "length", None) or 40]
 
 
 def snapshot(connection: Connection, tables: dict[str, list[str]] | None = None) -> dict[str, list[tuple[Any, ...]]]:
