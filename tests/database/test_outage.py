@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, event, func, select, text
 
 from harness.postgres import PostgresServer
 from nagaya.audit.models import AuditEvent
@@ -154,13 +154,11 @@ def test_a_full_disk_refuses_changes_and_nothing_else(tmp_path: Path) -> None:
     with installation(tmp_path, database=f"sqlite:///{tmp_path}/control.db") as api:
         root, _ = made(api)
         full = Database(api.database.url)
-        api.database.engine.dispose()
+        with full.read() as db:
+            room = (db.scalar(text("PRAGMA page_count")) or 0) + 10
 
-        def no_room(connection: object) -> None:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()  # type: ignore[attr-defined]
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
-
-        from sqlalchemy import event  # noqa: PLC0415
+        def no_room(connection: Connection) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {room}")
 
         event.listen(api.database.engine, "begin", no_room)
         answers = [

@@ -54,7 +54,7 @@ class ApiProcess:
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(20)
+        self._process.communicate(timeout=20)
 
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
