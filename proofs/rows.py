@@ -49,7 +49,10 @@ class Question:
 @contextlib.contextmanager
 def serving(state: AppState) -> Iterator[int]:
     """Serves the real application, with its background work, on a port that it yields."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With the protocol named asyncio switches Nagle's algorithm off, which would add 40 ms to every answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
