@@ -25,7 +25,7 @@ from nagaya.tenants.models import Tenant
 BATCH = 2000
 SKEW = 0.7
 """Of the n-th largest organization: its share of everything is proportional to n to the power of minus this."""
-TENANT_ROLES = ("tenant_admin", "tenant_developer", "tenant_editor", "tenant_viewer")
+TENANT_ROLES = ("tenant_admin", "tenant_developer", "tenant_contributor", "tenant_viewer")
 STAGES = ("production", "staging", "development", None)
 Row = dict[str, Any]
 
