@@ -7,6 +7,7 @@ import sys
 PROOFS = {
     "kill": "kill -9 of every process while a pipeline runs and while a tenant is being created",
     "scale": "1,000 tenants registered and 100 awake: restarts, idle processor time, lists, memory, wake of all",
+    "rows": "lists, search and explanations on 10,000 tenants and 100,000 memberships, on both databases",
 }
 
 
@@ -18,8 +19,12 @@ def main() -> int:
     )
     parser.add_argument("--smoke", action="store_true", help="the short form that CI runs (at most a minute)")
     parser.add_argument("--seed", type=int, default=1, help="seed of whatever is random")
+    choices = ("sqlite", "postgresql", "both")
+    parser.add_argument("--database", choices=choices, default="both", help="of `rows`: on which database")
     arguments = parser.parse_args()
-    return int(importlib.import_module(f"proofs.{arguments.name}").run(smoke=arguments.smoke, seed=arguments.seed))
+    options = {"database": arguments.database} if arguments.name == "rows" else {}
+    module = importlib.import_module(f"proofs.{arguments.name}")
+    return int(module.run(smoke=arguments.smoke, seed=arguments.seed, **options))
 
 
 if __name__ == "__main__":

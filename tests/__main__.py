@@ -4,7 +4,8 @@ python -m tests [--fast] [--only NAME] [pytest arguments]
 --fast leaves out the end-to-end tests and the coverage thresholds; --only runs one stage: lint, format, types, or one
 of the suites below. With pytest arguments, those that name files run in the environment of these files.
 Whole runs measure coverage; two suites run at a time. A process that a suite leaves behind
-fails it. With CI=true a test that is skipped because a browser, the engine or the client is missing counts as failed.
+fails it. With CI=true a test that is skipped because a browser, PostgreSQL, the engine or the client is missing counts
+as failed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CLIENT = ROOT / ".clients" / "0.98.0"
 THRESHOLDS = {"src": 90.0, "src/nagaya_policy": 100.0}
 """Lowest accepted coverage of lines and branches in per cent, by directory."""
 CHECKED = ("src", "tests", "bench", "harness", "proofs", "run")
-MISSING = re.compile("chromium|client|engine|zenml", re.IGNORECASE)
+MISSING = re.compile("chromium|client|engine|postgresql|zenml", re.IGNORECASE)
 """What the reason of a skip names when something is not installed that continuous integration has to have."""
 
 
@@ -47,6 +48,7 @@ class Suite:
         engine: In the engine's environment.
         real: Whole platforms with stock clients and browsers; `--fast` leaves these out.
         measured: Under coverage.
+        database: What the control plane's tests run on (see `tests.databases`).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Suite:
     engine: bool = False
     real: bool = False
     measured: bool = True
+    database: str = "sqlite"
 
 
 MATRIX = "tests/tenant/guard/test_matrix.py"
@@ -63,6 +66,8 @@ SUITES = (
     # Thousands of requests through the same few lines: measuring them would only double their time.
     Suite("matrix", (MATRIX,), engine=True, measured=False),
     Suite("api", ("tests/api",)),
+    # The same tests once more; those that have no database leave themselves out.
+    Suite("postgresql", ("tests/api", "tests/database"), database="postgresql"),
     Suite("guard", (f"--ignore={MATRIX}", "tests/tenant/guard"), engine=True),
     Suite("runtime", ("tests/runtime", "tests/supervisor", "tests/engines")),
     Suite("process", ("tests/tenant/process",), engine=True),
@@ -146,6 +151,7 @@ def run_suite(suite: Suite, arguments: Sequence[str], *, measured: bool, quiet: 
     environment = {"NAGAYA_TEST_ENGINE": str(ENGINE), "NAGAYA_TEST_ZENML": str(CLIENT / "bin" / "zenml")}
     if suite.engine:
         environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ENGINE_TEST)])}
+    environment["NAGAYA_TEST_DATABASE"] = suite.database
     tool = ["coverage", "run", "-m", "pytest"] if measured else ["pytest"]
     file = RESULTS / f"{suite.name}.xml"
     command = [sys.executable, "-m", "tests.warden", python, "-m", *tool, f"--junit-xml={file}", *arguments]

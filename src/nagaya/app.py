@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import structlog
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 import nagaya
 from nagaya.access import endpoints as access
 from nagaya.audit import endpoints as audit
+from nagaya.db.errors import reason_of
+from nagaya.db.outage import Outage
 from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
@@ -28,6 +32,7 @@ from nagaya.usage import endpoints as usage
 
 API_PREFIX = "/api/v1"
 FLUSH_SECONDS = 30.0
+log = structlog.get_logger("nagaya.app")
 
 
 def create_app(state: AppState) -> FastAPI:
@@ -43,7 +48,10 @@ def create_app(state: AppState) -> FastAPI:
             tasks.start_soon(_flush_activity, state)
             yield
             tasks.cancel_scope.cancel()
-        await to_thread.run_sync(state.activity.flush, state.database)
+        try:
+            await to_thread.run_sync(state.activity.flush, state.database)
+        except SQLAlchemyError as error:
+            log.warning("last uses of sessions and keys are lost", reason=reason_of(error))
 
     app = FastAPI(
         title="Nagaya",
@@ -76,6 +84,11 @@ def api_router() -> APIRouter:
 
 
 async def _flush_activity(state: AppState) -> None:
+    outage = Outage()
     while True:
         await anyio.sleep(FLUSH_SECONDS)
-        await to_thread.run_sync(state.activity.flush, state.database)
+        try:
+            await to_thread.run_sync(state.activity.flush, state.database)
+            outage.over()
+        except Exception as error:
+            outage.failed("last uses of sessions and keys could not be stored", error)

@@ -24,7 +24,8 @@ def create_state(settings: ApiSettings, keys: Keys | None = None, now: Callable[
 
     Raises:
         KeyFileError: A key file is damaged.
-        SchemaError: The database was made by a newer version.
+        DatabaseUrlError: The URL of the database is none.
+        SchemaError: The database cannot be used, or was made by a newer version.
     """
     keys = keys or ensure_keys(settings.data_dir, master_key_file=settings.master_key_file)
     if settings.database_url is None:

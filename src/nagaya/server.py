@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from nagaya.app import create_app
 from nagaya.app_state import create_state
-from nagaya.db.migrate import SchemaError
+from nagaya.db.errors import DatabaseUrlError, SchemaError
 from nagaya.http.internal import create_internal_app
 from nagaya.http.logs import configure
 from nagaya.http.settings import ApiSettings
@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         configure(str(config.api.get("log_level", "info")).upper())
         sockets = inherited_sockets()
         state = create_state(ApiSettings.from_platform(config))
-    except (ConfigError, KeyFileError, SchemaError, ValueError) as error:
+    except (ConfigError, KeyFileError, DatabaseUrlError, SchemaError, ValueError) as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
         return 1
     control = create_control(config, state)

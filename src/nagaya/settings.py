@@ -66,7 +66,7 @@ class Place(BaseSettings):
     default_engine: str = Field("0.98.0", description="ZenML version of new tenants.", pattern=r"^\d+\.\d+\.\d+$")
     database_url: SecretStr | None = Field(
         None,
-        description="Control database: `postgresql://user:password@host/name`. "
+        description="Control database: `postgresql://user:password@host/name` (version 14 or newer). "
         "Default: SQLite, `control/control.db` in the data directory.",
     )
     master_key_file: Path | None = Field(

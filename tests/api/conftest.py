@@ -6,8 +6,30 @@ from pathlib import Path
 import pytest
 
 from nagaya.http.logs import configure
+from tests import databases
 from tests.api.tenants.installation import Installation, installation
 from tests.api.world import Settled, World, settle
+
+MAKES_A_DATABASE = frozenset({"world", "settled", "api", "template", "tmp_path", "tmp_path_factory"})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, on the second database, tests that have none: they would only be repeated."""
+    if databases.CHOSEN == "sqlite":
+        return
+    here = Path(__file__).parent
+    repeated = [
+        item
+        for item in items
+        if here in item.path.parents and not MAKES_A_DATABASE.intersection(getattr(item, "fixturenames", ()))
+    ]
+    config.hook.pytest_deselected(items=repeated)
+    items[:] = [item for item in items if item not in repeated]
+
+
+def pytest_sessionfinish() -> None:
+    """Ends the PostgreSQL server of the session."""
+    databases.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,7 +42,7 @@ def logs() -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with keys and an empty database."""
     directory = tmp_path_factory.mktemp("template")
-    World(directory).close()
+    World(directory).close(keep=True)
     return directory
 
 
@@ -38,7 +60,7 @@ def settled_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -
     directory = tmp_path_factory.mktemp("settled")
     world = World(directory, template)
     settled = settle(world)
-    world.close()
+    world.close(keep=True)
     return directory, settled
 
 

@@ -27,6 +27,7 @@ from nagaya.identity.models import User
 from nagaya.identity.service import sessions, users
 from nagaya.tenants.assembly import install
 from nagaya.tenants.models import Tenant
+from tests import databases
 from tests.api.tenants.runtimes import InstantRuntime
 
 PUBLIC_URL = "http://nagaya.test"
@@ -75,8 +76,9 @@ class World:
     def __init__(self, directory: Path, template: Path | None = None, **settings: Any) -> None:
         if template is not None:
             shutil.copytree(template, directory, dirs_exist_ok=True)
+        self.directory = directory
         self.clock = Clock()
-        given = {"login_attempts": 5} | settings
+        given = {"login_attempts": 5, "database_url": databases.database_url(directory, template)} | settings
         self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL, **given), now=self.clock)
         self.control = install(self.state, InstantRuntime(), default_engine="0.98.0")
         self.app = create_app(self.state)
@@ -143,9 +145,12 @@ class World:
         with self.state.database.read() as db:
             return list(db.scalars(select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.sequence)))
 
-    def close(self) -> None:
+    def close(self, *, keep: bool = False) -> None:
+        """Ends it; `keep` leaves its database for others to open or to copy."""
         self._stack.close()
         self.state.database.close()
+        if not keep:
+            databases.forget(self.directory)
 
 
 @dataclass(frozen=True)

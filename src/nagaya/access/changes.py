@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, or_, select, update
 
 from nagaya.access.models import RoleAssignment, Share
-from nagaya.db.signals import Signal
+from nagaya.db import signals
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.models import User
 from nagaya.tenants import bus
@@ -75,7 +75,7 @@ def announce(work: UnitOfWork, tenant_ids: Iterable[uuid.UUID]) -> None:
     ids = list(tenant_ids)
     if not ids:
         return
-    work.session.add(Signal(topic=TOPIC, payload=json.dumps([str(each) for each in ids])))
+    signals.send(work.session, TOPIC, json.dumps([str(each) for each in ids]))
     work.after_commit(partial(bus.deliver, work.session.get_bind(), tuple(ids)))
 
 

@@ -37,8 +37,9 @@ class Subject:
     now: dt.datetime
 
     def policy(self, tenant: Tenant) -> Policy:
-        """Returns the policy of the tenant as it is enforced there."""
-        return Policy.from_document(compile_policies(self.session, [tenant.id], self.issuer, self.now)[tenant.id])
+        """Returns the policy of the tenant as it is enforced there, as far as it is about the subject."""
+        documents = compile_policies(self.session, [tenant.id], self.issuer, self.now, principal_id=self.principal_id)
+        return Policy.from_document(documents[tenant.id])
 
     def standing(self) -> Standing:
         """Returns what the subject holds in the organization.

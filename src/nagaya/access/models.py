@@ -4,10 +4,23 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nagaya.db.base import Base, Record
+
+
+def _unique_where(name: str, place: str, condition: str) -> Index:
+    where = text(condition)
+    return Index(
+        f"uq_role_assignments_{name}",
+        "principal_id",
+        "role",
+        place,
+        unique=True,
+        sqlite_where=where,
+        postgresql_where=where,
+    )
 
 
 class RoleAssignment(Record, Base):
@@ -16,6 +29,9 @@ class RoleAssignment(Record, Base):
     __tablename__ = "role_assignments"
     __table_args__ = (
         UniqueConstraint("principal_id", "role", "organization_id", "tenant_id", "project_id"),
+        # The constraint takes two NULLs for different values: these two keep the other roles apart.
+        _unique_where("in_organization", "organization_id", "tenant_id IS NULL"),
+        _unique_where("in_tenant", "tenant_id", "tenant_id IS NOT NULL AND project_id IS NULL"),
         Index("ix_role_assignments_organization_principal", "organization_id", "principal_id"),
     )
 

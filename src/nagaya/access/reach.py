@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NewType
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Uuid, and_, literal, or_, select, true, union_all
 
 from nagaya.access.models import RoleAssignment, Share
 from nagaya.access.roles import ROLES_ENTERING_TENANTS, ROLES_SEEING_TENANTS
@@ -44,14 +44,19 @@ def teams_of(principal_id: uuid.UUID) -> Select[uuid.UUID]:
     return select(TeamMember.team_id).where(TeamMember.principal_id == principal_id)
 
 
+def _self_and_teams(principal_id: uuid.UUID) -> CompoundSelect[uuid.UUID]:
+    """Returns the SELECT of a principal's own id and its teams'; as one set, because indexes help little with OR."""
+    return union_all(select(literal(principal_id, Uuid)), teams_of(principal_id))
+
+
 def held_by(principal_id: uuid.UUID) -> ColumnElement[bool]:
     """Returns the condition that a role assignment is the principal's own or that of one of its teams."""
-    return or_(RoleAssignment.principal_id == principal_id, RoleAssignment.principal_id.in_(teams_of(principal_id)))
+    return RoleAssignment.principal_id.in_(_self_and_teams(principal_id))
 
 
 def shared_with(principal_id: uuid.UUID) -> ColumnElement[bool]:
     """Returns the condition that a share is with the principal or with one of its teams."""
-    return or_(Share.principal_id == principal_id, Share.principal_id.in_(teams_of(principal_id)))
+    return Share.principal_id.in_(_self_and_teams(principal_id))
 
 
 def organizations_of(principal: Principal, now: dt.datetime) -> OrganizationReach:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,6 +139,37 @@ def standing_of(
         condition = and_(Share.tenant_id == tenant_id, shared_with(principal.id))
         shared = session.scalar(select(Share.id).where(condition).limit(1)) is not None
     return Standing(principal, tuple(organization), tuple(tenant), shared, now)
+
+
+def organization_roles(
+    session: Session, principal_id: uuid.UUID, organization_ids: Collection[uuid.UUID], now: dt.datetime
+) -> dict[uuid.UUID, list[str]]:
+    """Returns the names of the organization roles of a principal, as `standing_of` gives them, for many organizations.
+
+    Args:
+        session: Database session.
+        principal_id: Of whom.
+        organization_ids: Where; organizations in which nothing counts are left out.
+        now: Current time.
+    """
+    statement = (
+        select(RoleAssignment.organization_id, RoleAssignment.role, Team.name)
+        .outerjoin(Team, Team.id == RoleAssignment.principal_id)
+        .where(
+            held_by(principal_id),
+            RoleAssignment.organization_id.in_(organization_ids),
+            RoleAssignment.level == "organization",
+            in_force(now),
+        )
+        .order_by(RoleAssignment.created, RoleAssignment.id)
+    )
+    rows = sorted(session.execute(statement), key=lambda row: row[2] or "")
+    members = {row[0] for row in rows if row[2] is None}
+    found: dict[uuid.UUID, list[str]] = {}
+    for organization_id, role, _team in rows:
+        if organization_id in members:
+            found.setdefault(organization_id, []).append(role)
+    return found
 
 
 class _Row(NamedTuple):

@@ -124,16 +124,15 @@ def create_wanted(api: ApiClient, out: Output, wanted: Wanted, *, timeout: float
 @contextmanager
 def platform_errors() -> Iterator[None]:
     """Turns what keys and database say about themselves into errors of the command."""
-    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from nagaya.db.migrate import SchemaError  # noqa: PLC0415
+    from nagaya.db.errors import DatabaseUrlError, SchemaError, reason_of  # noqa: PLC0415
     from nagaya.identity.keys import KeyFileError  # noqa: PLC0415
 
     try:
         yield
-    except (KeyFileError, SchemaError, ValueError) as error:
-        raise CliError(str(error), error=type(error).__name__) from error
-    except OperationalError as error:
-        # The driver's own words: SQLAlchemy's text repeats the statement and links to its documentation.
-        message = f"The control database cannot be used: {str(error.orig).strip().splitlines()[0]}."
-        raise CliError(message, ExitCode.UNAVAILABLE, error="DatabaseError") from error
+    except (KeyFileError, DatabaseUrlError, SchemaError, ValueError) as error:
+        code = ExitCode.UNAVAILABLE if isinstance(error.__cause__, SQLAlchemyError) else ExitCode.ERROR
+        raise CliError(str(error), code, error=type(error).__name__) from error
+    except SQLAlchemyError as error:
+        raise CliError(reason_of(error), ExitCode.UNAVAILABLE, error="DatabaseError") from error

@@ -64,8 +64,10 @@ def up(
     # What an earlier start has made, the api finds by itself: then it need not wait for what may have to be added.
     made = None if detach and (config.data_dir / SIGNING_KEY).exists() else make()
     config.save()
-    # Children inherit the environment: they need the settings, and never the first administrator's password.
-    os.environ.pop("NAGAYA_ADMIN_PASSWORD", None)
+    # Children inherit the environment: they need the settings, and never what is secret. The api reads the database's
+    # URL from a file that only its user can read.
+    for secret in ("NAGAYA_ADMIN_PASSWORD", "NAGAYA_DATABASE_URL"):
+        os.environ.pop(secret, None)
     if detach:
         start_detached(cli, config, made or make, wanted)
     else:

@@ -9,17 +9,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from nagaya.db.engine import Database
+from nagaya.db.engine import PATIENT, Database
+from nagaya.db.errors import SchemaError, reason_of
 from nagaya.db.tables import metadata
 
-LOCK_ID = 7_013_914_721
-"""PostgreSQL advisory lock of this platform's migrations."""
-
-
-class SchemaError(Exception):
-    """The database's schema cannot be used by this version; the message says why and what to do."""
+OLDEST_POSTGRESQL = 14
+"""Oldest major version of PostgreSQL that is supported."""
 
 
 def _config(connection: Connection) -> Config:
@@ -31,33 +29,56 @@ def _config(connection: Connection) -> Config:
 
 @contextmanager
 def _exclusive(database: Database) -> Iterator[Connection]:
-    """Yields a connection in a transaction that only one process can have: everything is migrated or nothing."""
-    with database.engine.connect() as connection, connection.begin():
-        if not database.is_sqlite:
-            # On SQLite the transaction itself excludes others: it begins IMMEDIATE.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": LOCK_ID})
-        yield connection
+    """Yields a connection in a transaction that only one process can have: everything is migrated or nothing.
+
+    Migrations are writers like any other (see `nagaya.db.engine`), except that they wait for as long as it takes.
+    """
+    engine = database.engine.execution_options(**{PATIENT: True})
+    with engine.connect() as connection:
+        _require_version(connection)
+        with connection.begin():
+            yield connection
 
 
-def upgrade(database: Database) -> None:
-    """Upgrades the schema to the newest revision.
+def _require_version(connection: Connection) -> None:
+    version = connection.dialect.server_version_info
+    if connection.dialect.name == "postgresql" and version is not None and int(version[0]) < OLDEST_POSTGRESQL:
+        raise SchemaError(
+            f"The control database cannot be used: the server is PostgreSQL {'.'.join(map(str, version))}; "
+            f"install version {OLDEST_POSTGRESQL} or newer."
+        )
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Upgrades the schema.
 
     Args:
         database: The control database.
+        revision: To which revision; by default the newest.
 
     Raises:
-        SchemaError: The schema is of a newer version than this one knows.
+        SchemaError: The database cannot be used, or its schema is of a newer version than this one knows.
     """
-    with _exclusive(database) as connection:
-        config = _config(connection)
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        current = MigrationContext.configure(connection).get_current_heads()
-        if unknown := set(current) - known:
-            raise SchemaError(
-                f"The database was upgraded by a newer version of Nagaya (revision {', '.join(sorted(unknown))}); "
-                "start that version, or restore a backup made before the upgrade."
-            )
-        command.upgrade(config, "head")
+    try:
+        with _exclusive(database) as connection:
+            config = _config(connection)
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            current = MigrationContext.configure(connection).get_current_heads()
+            if unknown := set(current) - known:
+                raise SchemaError(
+                    f"The database was upgraded by a newer version of Nagaya (revision {', '.join(sorted(unknown))}); "
+                    "start that version, or restore a backup made before the upgrade."
+                )
+            command.upgrade(config, revision)
+    except SQLAlchemyError as error:
+        raise SchemaError(reason_of(error)) from error
+
+
+def revisions(database: Database) -> list[str]:
+    """Returns all revisions of the schema, oldest first."""
+    with database.engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(_config(connection)).walk_revisions()
+        return [script.revision for script in reversed(list(scripts))]
 
 
 def differences(database: Database) -> list[object]:

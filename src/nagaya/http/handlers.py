@@ -4,11 +4,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from nagaya.db.errors import is_outage
 from nagaya.errors import BadRequest, Conflict, ErrorBody, InvalidInput, NagayaError, NotFound, Unavailable
 from nagaya.pages.errors import error_page, wants_page
 
@@ -97,6 +98,8 @@ async def on_database_error(request: Request, error: Exception) -> Response:
         return answer(request, Conflict("Somebody else changed the same thing at this moment; look again and retry."))
     if isinstance(error, DataError):
         return answer(request, InvalidInput("A value cannot be stored: it is too long or out of range."))
+    if not is_outage(error):
+        return on_unexpected(request, error)
     log.error("database", error=type(error).__name__, detail=str(getattr(error, "orig", error)))
     return answer(
         request,
@@ -122,5 +125,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NagayaError, on_nagaya_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
-    for kind in (IntegrityError, DataError, OperationalError, PoolTimeout):
+    for kind in (DBAPIError, PoolTimeout):
         app.add_exception_handler(kind, on_database_error)

@@ -44,12 +44,8 @@ class AppState:
     activity: Activity
     now: Callable[[], dt.datetime] = utc_now
     extras: dict[str, Any] = field(default_factory=dict)
-    write_gate: anyio.Semaphore | None = None
-    """Held by the one request of this process that may write, on SQLite only (see `nagaya.http.transactions`)."""
-
-    def __post_init__(self) -> None:
-        if self.database.is_sqlite:
-            self.write_gate = anyio.Semaphore(1)
+    write_gate: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
+    """Held by the one request of this process that may write (see `nagaya.http.transactions`)."""
 
 
 def app_state(request: Request) -> AppState:

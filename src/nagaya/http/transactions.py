@@ -120,9 +120,8 @@ async def finish(request: Request, *, commit: bool) -> None:
     try:
         await to_thread.run_sync(work.close, limiter=_finishers)
     finally:
-        gate = app_state(request).write_gate
-        if gate is not None and not work.read_only:
-            gate.release()
+        if not work.read_only:
+            app_state(request).write_gate.release()
 
 
 def origin_of(request: Request) -> Origin:
@@ -146,16 +145,14 @@ def address_of(request: Request) -> str:
 
 
 async def _take_turn(state: AppState) -> None:
-    """Waits until this process has no other writer, on SQLite.
+    """Waits until this process has no other writer.
 
-    Waiting inside SQLite would fill the thread pool, and the transaction that all wait for could not get a thread to
-    end in. Here writers wait in order and without holding a thread.
+    Waiting inside the database would fill the thread pool, and the transaction that all wait for could not get a thread
+    to end in. Here writers wait in order, without holding a thread or a connection.
 
     Raises:
         Unavailable: No turn came within `GATE_SECONDS`.
     """
-    if state.write_gate is None:
-        return
     with anyio.move_on_after(GATE_SECONDS) as scope:
         await state.write_gate.acquire()
     if scope.cancelled_caught:
@@ -202,8 +199,7 @@ async def transact(state: AppState, origin: Origin, function: Callable[[UnitOfWo
     try:
         return await to_thread.run_sync(run, limiter=_finishers)
     finally:
-        if state.write_gate is not None:
-            state.write_gate.release()
+        state.write_gate.release()
 
 
 async def session(work: Annotated[UnitOfWork, Depends(unit_of_work)]) -> Session:

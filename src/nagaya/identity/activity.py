@@ -34,13 +34,19 @@ class Activity:
         """Stores what was noted.
 
         Args:
-            database: The control database.
+            database: The control database. If it fails, everything stays noted for the next time.
         """
         with self._lock:
             sessions, self._sessions = self._sessions, {}
             keys, self._keys = self._keys, {}
         if not sessions and not keys:
             return
-        with database.write() as session:
-            repository.touch(session, sorted(sessions.items()), sorted(keys.items()))
-            session.commit()
+        try:
+            with database.write() as session:
+                repository.touch(session, sorted(sessions.items()), sorted(keys.items()))
+                session.commit()
+        except Exception:
+            with self._lock:
+                self._sessions = sessions | self._sessions
+                self._keys = keys | self._keys
+            raise

@@ -111,7 +111,7 @@ def device_by_hash(db: Db, *, device_code: str | None = None, user_code: str | N
     column, value = (
         (Device.device_code_hash, device_code) if device_code is not None else (Device.user_code_hash, user_code)
     )
-    return db.scalars(select(Device).where(column == value).with_for_update()).first()
+    return db.scalars(select(Device).where(column == value)).first()
 
 
 def devices(user_id: uuid.UUID) -> Select[Device]:
@@ -144,7 +144,7 @@ def open_devices(db: Db, address: str, now: dt.datetime) -> int:
 
 def setup_link(db: Db, token_hash: str) -> SetupLink | None:
     """Returns a set-up link by its hash, locked for this transaction."""
-    return db.scalars(select(SetupLink).where(SetupLink.token_hash == token_hash).with_for_update()).first()
+    return db.scalars(select(SetupLink).where(SetupLink.token_hash == token_hash)).first()
 
 
 def expire_setup_links(db: Db, now: dt.datetime, *conditions: Any) -> None:

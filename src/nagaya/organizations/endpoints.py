@@ -10,16 +10,17 @@ from nagaya.access.policy import (
     OrganizationReader,
     OrganizationRemover,
     ReachedOrganization,
-    reach_organization,
     reach_tenant,
 )
 from nagaya.access.reach import organizations_of, tenants_of
+from nagaya.access.standing import organization_roles
 from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
 from nagaya.http.lists import Paging, Search
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import CurrentPrincipal
 from nagaya.organizations import members, repository
+from nagaya.organizations.models import Organization
 from nagaya.organizations.schemas import (
     NameCheck,
     OrganizationCreate,
@@ -50,7 +51,8 @@ def list_organizations(
     """Lists the organizations that the caller belongs to, by name; superusers see all."""
     now = state.now()
     rows = page.fetch(db, repository.listing(organizations_of(principal, now), name=name, search=q))
-    return [_read(reach_organization(db, principal, str(row.id), now), platform) for row in rows]
+    roles = organization_roles(db, principal.id, [row.id for row in rows], now)
+    return [_shown(row, roles.get(row.id, []), platform) for row in rows]
 
 
 @router.post("", status_code=201, responses=responses(Forbidden, Conflict))
@@ -137,7 +139,10 @@ def read_organization_tenant(
 
 
 def _read(access: OrganizationAccess, platform: TenantPlatform) -> OrganizationRead:
-    organization = access.organization
+    return _shown(access.organization, [grant.role.name for grant in access.standing.organization_grants], platform)
+
+
+def _shown(organization: Organization, roles: list[str], platform: TenantPlatform) -> OrganizationRead:
     return OrganizationRead(
         id=organization.id,
         name=organization.name,
@@ -146,7 +151,7 @@ def _read(access: OrganizationAccess, platform: TenantPlatform) -> OrganizationR
         created=organization.created,
         updated=organization.updated,
         url=platform.addresses.dashboard_url(organization.name),
-        roles=[grant.role.name for grant in access.standing.organization_grants],
+        roles=roles,
     )
 
 

@@ -14,7 +14,9 @@ from sqlalchemy import delete, func, select
 from nagaya.access.changes import TOPIC
 from nagaya.db.base import utc_now
 from nagaya.db.engine import Database
-from nagaya.db.signals import Signal
+from nagaya.db.errors import is_outage
+from nagaya.db.outage import Outage
+from nagaya.db.signals import Signal, Wakeups
 from nagaya.http.transactions import UnitOfWork
 from nagaya.runtime.interface import RuntimeFailure, TenantState
 from nagaya.tenants import bus, observation
@@ -29,8 +31,8 @@ log = structlog.get_logger("nagaya.tenants.control")
 
 SIGNAL_LIFE = dt.timedelta(hours=1)
 SWEEP_SECONDS = 5.0
-POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 REPORT_BATCH = 200
 
 
@@ -55,11 +57,15 @@ class Control:
         self.platform = platform
         self.now = now
         self.hub = Hub()
-        self.publisher = PolicyPublisher(database, platform.runtime, self.hub, platform.issuer, now)
+        self._outage = Outage()
+        self.publisher = PolicyPublisher(
+            database, platform.runtime, self.hub, platform.issuer, now, outage=self._outage
+        )
         self.reconciler = Reconciler(database, platform, self.publisher, now, checkpoint)
         self.liveness = Liveness(database, platform, now)
         self._reports: asyncio.Queue[TenantState] = asyncio.Queue()
         self._seen = 0
+        self._wakeups = Wakeups(database)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Control"]:
@@ -84,6 +90,7 @@ class Control:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._wakeups.close()
             await self.reconciler.stop()
 
     def _changed(self, tenant_ids: tuple[uuid.UUID, ...]) -> None:
@@ -97,22 +104,23 @@ class Control:
             try:
                 await self.reconciler.sweep()
                 await asyncio.to_thread(self._forget_signals)
-            except Exception:
-                log.exception("the sweep failed")
+                self._outage.over()
+            except Exception as error:
+                self._outage.failed("the sweep failed", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _poll_signals(self) -> None:
         """Learns what other api processes have changed."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await self._wakeups.wait()
             try:
                 changed = await asyncio.to_thread(self._new_signals)
-            except Exception:
-                log.exception("signals could not be read")
-                continue
-            if changed:
                 self.publisher.touch(changed)
-                await self.reconciler.sweep()
+                if changed:
+                    await self.reconciler.sweep()
+                self._outage.over()
+            except Exception as error:
+                self._outage.failed("signals could not be read", error)
 
     def _last_signal(self) -> int:
         with self.database.read() as session:
@@ -152,8 +160,8 @@ class Control:
                 log.info("the runtime does not answer", code=failure.code, error=str(failure))
             except OSError as error:
                 log.info("the runtime does not answer", error=str(error))
-            except Exception:
-                log.exception("following the runtime failed")
+            except Exception as error:
+                self._outage.failed("following the runtime failed", error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _heard(self, state: TenantState) -> None:
@@ -187,10 +195,20 @@ class Control:
             for state in batch:
                 if state.id not in newest or newest[state.id].generation <= state.generation:
                     newest[state.id] = state
+            await self._write_until_done(list(newest.values()))
+
+    async def _write_until_done(self, states: list[TenantState]) -> None:
+        """Writes reports, which nobody repeats: they wait for as long as the database is away."""
+        while True:
             try:
-                await asyncio.to_thread(self._write_reports, list(newest.values()))
-            except Exception:
-                log.exception("reports of the runtime could not be written")
+                await asyncio.to_thread(self._write_reports, states)
+            except Exception as error:
+                self._outage.failed("reports of the runtime could not be written", error)
+                if not is_outage(error):
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _write_reports(self, states: list[TenantState]) -> None:
         now = self.now()

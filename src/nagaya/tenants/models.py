@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nagaya.db.base import Base, Record
@@ -14,7 +14,11 @@ class Tenant(Record, Base):
     """One isolated ZenML server of an organization."""
 
     __tablename__ = "tenants"
-    __table_args__ = (UniqueConstraint("organization_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("organization_id", "name"),
+        # Holds what lists are filtered and ordered by, so that whole rows are read only for the page that is shown.
+        Index("ix_tenants_listing", "organization_id", "name", "id", "desired_state", "purged"),
+    )
 
     organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organizations.id"), index=True)
     name: Mapped[str] = mapped_column(String(30), index=True)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from nagaya.access.compiler import Document, Issuer, compile_policies
 from nagaya.db.engine import Database
+from nagaya.db.outage import Outage
 from nagaya.runtime.interface import Runtime, RuntimeFailure
 from nagaya.tenants.hub import Hub
 from nagaya.tenants.models import Tenant
@@ -30,16 +31,25 @@ class PolicyPublisher:
         hub: Open streams of running tenants.
         issuer: Who signs tokens.
         now: The clock.
+        outage: What is known of the database's absence.
     """
 
     def __init__(
-        self, database: Database, runtime: Runtime, hub: Hub, issuer: Issuer, now: Callable[[], dt.datetime]
+        self,
+        database: Database,
+        runtime: Runtime,
+        hub: Hub,
+        issuer: Issuer,
+        now: Callable[[], dt.datetime],
+        *,
+        outage: Outage,
     ) -> None:
         self._database = database
         self._runtime = runtime
         self._hub = hub
         self._issuer = issuer
         self._now = now
+        self._outage = outage
         self._dirty: set[uuid.UUID] = set()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENT_PUSHES)
@@ -64,8 +74,8 @@ class PolicyPublisher:
                 self._dirty.difference_update(batch)
                 try:
                     documents = await self.compile(batch)
-                except Exception:
-                    log.exception("policies could not be compiled", tenants=len(batch))
+                except Exception as error:
+                    self._outage.failed("policies could not be compiled", error)
                     self._dirty.update(batch)
                     await asyncio.sleep(1)
                     continue

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import select
 
 from nagaya.db.engine import Database
+from nagaya.db.errors import is_outage
 from nagaya.http.transactions import UnitOfWork
 from nagaya.operations import service as operations
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
@@ -137,13 +138,15 @@ class Reconciler:
     async def _drive(self, tenant_id: uuid.UUID) -> None:
         async with self._slots:
             try:
-                await self._attempt(tenant_id)
-            except RuntimeFailure as failure:
-                await self._failed(tenant_id, failure)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("reconciling failed", tenant_id=str(tenant_id))
+                try:
+                    await self._attempt(tenant_id)
+                except RuntimeFailure as failure:
+                    await self._failed(tenant_id, failure)
+            except Exception as error:
+                if is_outage(error):
+                    log.info("reconciling waits for the database", tenant_id=str(tenant_id))
+                else:
+                    log.exception("reconciling failed", tenant_id=str(tenant_id))
                 self._later(tenant_id, RETRY_SECONDS[-1])
 
     async def _attempt(self, tenant_id: uuid.UUID) -> None:
@@ -205,9 +208,18 @@ class Reconciler:
             repository.drop_lease(work.session, tenant_id, self._platform.owner)
 
     async def _renew(self, tenant_id: uuid.UUID) -> None:
+        def renew() -> None:
+            until = self._now() + dt.timedelta(seconds=self._platform.lease_seconds)
+            with UnitOfWork(self._database) as work:
+                repository.renew_lease(work.session, tenant_id, self._platform.owner, until)
+
         while True:
             await asyncio.sleep(self._platform.lease_seconds / 3)
-            await asyncio.to_thread(self._take, tenant_id)
+            try:
+                await asyncio.to_thread(renew)
+            except Exception as error:
+                # Without the database nobody else can take the lease either; what is under way is idempotent.
+                log.info("a lease could not be renewed", tenant_id=str(tenant_id), error=type(error).__name__)
 
     async def _work(self, tenant_id: uuid.UUID, task: Task) -> None:
         if task.purge:

@@ -42,7 +42,7 @@ def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Ten
         select(Tenant, Organization)
         .join(Organization, Organization.id == Tenant.organization_id)
         .where(reach.clause)
-        .order_by(Organization.name, Tenant.name, Tenant.id)
+        .order_by(Organization.name, Tenant.name)
     )
     conditions: list[ColumnElement[bool]] = []
     if filters.status is None:
@@ -84,11 +84,16 @@ def _by_url(url: str, public_url: str) -> ColumnElement[bool]:
 def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:
     """Runs a SELECT of `listing` for one page.
 
+    The page is found by ids alone, which indexes hold; whole rows are read only of those that are shown.
+
     Returns:
         The number of all rows, and the rows of the page.
     """
-    total = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
-    return total, [(row[0], row[1]) for row in session.execute(statement.offset(offset).limit(limit))]
+    total = session.scalar(statement.with_only_columns(func.count()).order_by(None)) or 0
+    found = session.scalars(statement.with_only_columns(Tenant.id).offset(offset).limit(limit)).all()
+    rows = select(Tenant, Organization).join(Organization, Organization.id == Tenant.organization_id)
+    by_id = {row[0].id: (row[0], row[1]) for row in session.execute(rows.where(Tenant.id.in_(found)))}
+    return total, [by_id[each] for each in found if each in by_id]
 
 
 def find(session: Session, reach: TenantReach, id_or_name: str) -> list[Row]:
@@ -132,7 +137,7 @@ def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> di
 
 
 def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datetime, until: dt.datetime) -> bool:
-    """Takes or renews the lease of a tenant.
+    """Takes the lease of a tenant.
 
     Args:
         session: Database session; the caller commits.
@@ -153,6 +158,16 @@ def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datet
         .execution_options(synchronize_session=False)
     )
     return result.first() is not None
+
+
+def renew_lease(session: Session, tenant_id: uuid.UUID, owner: str, until: dt.datetime) -> None:
+    """Prolongs a lease that is still the owner's; one that was given back stays so. The caller commits."""
+    session.execute(
+        update(Tenant)
+        .where(Tenant.id == tenant_id, Tenant.lease_owner == owner)
+        .values(lease_until=until, updated=Tenant.updated)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def drop_lease(session: Session, tenant_id: uuid.UUID, owner: str) -> None:
