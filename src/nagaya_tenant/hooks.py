@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nagaya_tenant import dehydration
+from nagaya_tenant import dehydration, version
 
 if TYPE_CHECKING:
     from nagaya_tenant.settings import TenantSettings
@@ -60,7 +60,8 @@ def import_engine() -> None:
 
 
 def apply_process_wide() -> None:
-    """Sets what holds for any process: the dialect that forks share, and no download of the public-suffix list.
+    """Sets what holds for any process: the dialect that forks share, what this version needs put right, and no download
+    of the public-suffix list.
 
     ZenML asks tldextract at the first login that carries an Origin header; on a closed network that hangs.
     """
@@ -69,6 +70,9 @@ def apply_process_wide() -> None:
     from nagaya_tenant import dialect  # noqa: PLC0415 - imports SQLAlchemy
 
     dialect.register()
+    engine = version.installed()
+    if version.has_part(engine, "amendments"):
+        version.part(engine, "amendments").apply()
     _require(module, "TLD_EXTRACTOR", "TLDExtract")
     module.TLD_EXTRACTOR = module.TLDExtract(suffix_list_urls=(), cache_dir=None)
 

@@ -16,6 +16,7 @@ from seed import Seed
 from nagaya_policy.catalogue import is_project_scoped
 from nagaya_policy.roles import MEMBER_PERMISSIONS, PREDEFINED_ROLES
 from nagaya_tenant.routes import routes_of
+from nagaya_tenant.version import installed
 
 if TYPE_CHECKING:
     from world import Answer, World
@@ -156,12 +157,12 @@ def tokens(world: World, seed: Seed) -> dict[str, str | None]:
 
 
 def test_the_table_of_expectations_is_complete(world: World) -> None:
-    assert set(demands()) == set(routes_of(world.zenml))
+    assert set(demands(installed())) == set(routes_of(world.zenml))
 
 
 @pytest.mark.timeout(600)
 def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys: pytest.CaptureFixture[str]) -> None:
-    table = demands()
+    table = demands(installed())
     bearer = tokens(world, seeded)
     snapshot = Snapshot(world)
     wrong: list[str] = []

@@ -69,7 +69,7 @@ def resource(path: str, param: str, table: str, methods: str, run: str = "") -> 
 
 _ACCOUNTS = "Service accounts and API keys are made by the organization in the control plane, not inside a tenant."
 _DEVICES = "Devices are authorized by the control plane; in cloud mode the tenant's own device flow is off."
-_POOLS = "Resource pools are not part of open-source ZenML, and its handlers check no permissions."
+POOLS = "Resource pools are not part of open-source ZenML, and its handlers check no permissions."
 
 _WEB = (
     *(public(f"{method} //{path}", "Liveness.") for path in ("health", "ready") for method in ("GET", "HEAD")),
@@ -120,10 +120,10 @@ _SERVER = (
     refused("PUT /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}", _ACCOUNTS),
     refused("PUT /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}/rotate", _ACCOUNTS),
     refused("DELETE /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}", _ACCOUNTS),
-    refused("GET /resource_requests", _POOLS),
-    refused("GET /resource_requests/{resource_request_id}", _POOLS),
-    refused("POST /resource_requests/{resource_request_id}/renew", _POOLS),
-    refused("POST /resource_requests/{resource_request_id}/release", _POOLS),
+    refused("GET /resource_requests", POOLS),
+    refused("GET /resource_requests/{resource_request_id}", POOLS),
+    refused("POST /resource_requests/{resource_request_id}/renew", POOLS),
+    refused("POST /resource_requests/{resource_request_id}/release", POOLS),
 )
 
 _STACKS = (
