@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = [path.stem for path in sorted((ROOT / "engines").glob("client-*.lock"))]
+"""The locks of stock clients, without their suffix."""
 RECORDING_UV = """#!/bin/sh
 printf '%s\\n' "$*" >> "$UV_RECORD"
 if [ -n "$UV_SLOW" ]; then : > "$UV_RECORD.busy"; sleep "$UV_SLOW"; fi
@@ -127,7 +129,8 @@ def checkout(tmp_path: Path) -> Checkout:
     (root / "locks/platform.lock").write_text(
         f"alpha==1 \\\n    --hash=sha256:00\nuv==0.0.1 \\\n    --hash=sha256:{digest}\n"
     )
-    for lock in ("locks/dev.lock", "locks/engine-test.lock", "engines/0.98.0.lock", "engines/client-0.98.0.lock"):
+    locks = ["locks/dev.lock", "locks/engine-test.lock", "engines/0.98.0.lock"]
+    for lock in [*locks, *(f"engines/{client}.lock" for client in CLIENTS)]:
         (root / lock).write_text("beta==1\n")
     for package in ("nagaya", "nagaya/cli", "nagaya/engines", "nagaya_tenant", "nagaya_policy"):
         (root / "src" / package / "__init__.py").write_text("")

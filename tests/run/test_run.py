@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import ROOT, Checkout, reported
+from tests.run.conftest import CLIENTS, ROOT, Checkout, reported
 
 
 def test_the_first_run_installs_and_becomes_the_command_line(checkout: Checkout) -> None:
@@ -68,6 +68,42 @@ def test_an_environment_for_tests_serves_the_platform_as_well(checkout: Checkout
     assert any("--target" in call and "engine-test.lock" in call for call in calls)
     checkout.run("up")
     assert checkout.uv_calls() == calls
+
+
+def clients_installed(checkout: Checkout) -> list[str]:
+    """The stock clients that uv was told to install."""
+    calls = [call for call in checkout.uv_calls() if call.startswith("pip sync")]
+    return [client for client in CLIENTS if any(call.endswith(f"/engines/{client}.lock") for call in calls)]
+
+
+def test_every_lock_of_a_stock_client_is_installed_for_whole_test_runs(checkout: Checkout) -> None:
+    assert len(CLIENTS) >= 6
+    checkout.run("test")
+    assert clients_installed(checkout) == CLIENTS
+
+
+@pytest.mark.parametrize("arguments", [["test", "--fast"], ["prove", "kill"], ["bench"]])
+def test_everything_else_needs_only_the_newest_client(checkout: Checkout, arguments: list[str]) -> None:
+    checkout.run(*arguments)
+    assert clients_installed(checkout) == ["client-0.98.0"]
+
+
+def test_the_platform_itself_needs_no_client(checkout: Checkout) -> None:
+    checkout.run("up")
+    checkout.run("setup")
+    assert clients_installed(checkout) == []
+
+
+def test_a_client_that_this_python_is_too_new_for_is_left_out(checkout: Checkout) -> None:
+    source = (checkout.root / "run").read_text()
+    # As on a machine that has only a Python of the future.
+    changed = source.replace('"client-0.75.1": (3, 12)', '"client-0.75.1": (3, 10)')
+    assert changed != source
+    (checkout.root / "run").write_text(changed)
+    result = checkout.run("setup", "--dev")
+    assert result.returncode == 0, result.stderr
+    assert "ZenML 0.75.1 needs Python 3.10 or older" in result.stderr
+    assert clients_installed(checkout) == [client for client in CLIENTS if client != "client-0.75.1"]
 
 
 def test_a_failed_installation_is_one_sentence_and_the_next_run_repairs_it(checkout: Checkout) -> None:
