@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 import nagaya
 from nagaya.access import endpoints as access
 from nagaya.audit import endpoints as audit
+from nagaya.engines import endpoints as engines
 from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
@@ -65,7 +66,7 @@ def create_app(state: AppState) -> FastAPI:
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
-    for noun in (identity, organizations, access, tenants, operations, audit):
+    for noun in (identity, organizations, access, tenants, engines, operations, audit):
         router.include_router(noun.router)
     return router
 

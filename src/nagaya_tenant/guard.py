@@ -203,7 +203,7 @@ class Guard:
         return Identity(principal, token.account, token.session, token.issued_at, token.run_scope)
 
     def _require_deployment(self, deployment: UUID) -> None:
-        """Ends tokens of a deployment with it: they have no end of their own, and ZenML before 0.95 lets them live on."""
+        """Ends tokens of a deployment with it: they have no end of their own, and ZenML 0.94.6 lets them live on."""
         if self._tenant.rows.value("deployment", deployment, "id") is None:
             raise CredentialsRefused(f"Authentication error: deployment {deployment} does not exist.")
 

@@ -231,9 +231,9 @@ def _issued_at(decoded: Any) -> float:
     """When a token was issued; 0 if it does not say, which is before any revocation."""
     issued_at = getattr(decoded, "issued_at", None)
     if issued_at is None:
-        # Releases before 0.95 leave the claim among the others.
+        # ZenML 0.94.6 leaves the claim among the others.
         return float(decoded.claims.get("iat", 0))
-    # Later ones give it back as a naive time in UTC.
+    # Later releases give it back as a naive time in UTC.
     seconds: float = issued_at.replace(tzinfo=datetime.UTC).timestamp()
     return seconds
 

@@ -125,7 +125,7 @@ class Rows:
         return ids
 
     def value(self, table: str, row_id: UUID, *columns: str) -> tuple[Any, ...] | None:
-        """Some columns of a row, `None` if there is no such row; also for columns that this version of ZenML has not."""
+        """Some columns of a row, `None` if there is no such row; a column that this ZenML has not is `None` too."""
         source = SQLModel.metadata.tables[table].c
         wanted = [source[name] if name in source else null() for name in columns]
         found = self._first(select(*wanted).where(source.id == row_id))

@@ -180,3 +180,20 @@ def unsettled(now: dt.datetime) -> ColumnElement[bool]:
             and_(Tenant.status == "deleted", Tenant.purge_after <= now),
         ),
     )
+
+
+def count_by_version(session: Session) -> dict[str, int]:
+    """Returns how many tenants need each ZenML version, with those that were deleted and can be restored."""
+    rows = session.execute(select(Tenant.version, func.count()).where(Tenant.purged.is_(None)).group_by(Tenant.version))
+    return dict(rows.tuples().all())
+
+
+def names_by_version(session: Session, version: str) -> list[str]:
+    """Returns `organization/tenant` of all that need a ZenML version, as `count_by_version` counts them."""
+    rows = session.execute(
+        select(Organization.name, Tenant.name)
+        .join(Organization, Organization.id == Tenant.organization_id)
+        .where(Tenant.purged.is_(None), Tenant.version == version)
+        .order_by(Organization.name, Tenant.name)
+    )
+    return [f"{organization}/{tenant}" for organization, tenant in rows]

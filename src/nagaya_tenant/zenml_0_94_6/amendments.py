@@ -1,7 +1,7 @@
 """What is put right in ZenML 0.94.6, in its process and before its first token is made.
 
 Its tokens do not say when they were issued, so nobody could tell those from before a revocation from those after it.
-Later releases write the claim themselves (`zenml.zen_server.jwt.JWTToken.encode`, from 0.95 on with `issued_at`).
+Later releases write the claim themselves (in 0.98.0 `zenml.zen_server.jwt.JWTToken.encode` does).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ the guard checks first, with the reason beside the entry.
 from __future__ import annotations
 
 from nagaya_tenant import guard_checks as check
+from nagaya_tenant.routes import API
 from nagaya_tenant.zenml_0_98_0 import routes as later
 from nagaya_tenant.zenml_0_98_0.routes import checked, refused
 
@@ -20,7 +21,9 @@ _ABSENT = (
 )
 """Beginnings of the paths that came after 0.94.6."""
 
-_REPLACES = "With `replace` ZenML takes the name from whatever snapshot has it; from 0.95 on it asks for its deletion."
+_REPLACES = (
+    "With `replace` ZenML takes the name from whatever snapshot has it; 0.98.0 asks whether that may be deleted."
+)
 _POOLS = (
     ("resource_pools", "resource_pool_id"),
     ("resource_pool_subject_policies", "policy_id"),
@@ -68,7 +71,7 @@ ROUTES = (
         route
         for route in later.ROUTES
         if (route.method, route.path) not in _CHANGED
-        and not route.path.startswith(tuple(later.API + path for path in _ABSENT))
+        and not route.path.startswith(tuple(API + path for path in _ABSENT))
     ),
     *_DIFFERENT,
 )

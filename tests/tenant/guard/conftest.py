@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # ZenML deletes a stack's rows twice, once by cascade; SQLAlchemy only warns.
     config.addinivalue_line("filterwarnings", "ignore:DELETE statement on table:sqlalchemy.exc.SAWarning")
     # FastAPI 0.115, which ZenML 0.94.6 pins, makes fields of its models in a way that today's pydantic remarks on.
-    config.addinivalue_line("filterwarnings", "ignore:The 'exclude' attribute with value True")
+    config.addinivalue_line("filterwarnings", "ignore:The '(exclude|deprecated)' attribute with value True")
 
 
 @pytest.fixture(scope="session")

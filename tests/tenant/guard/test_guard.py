@@ -235,7 +235,7 @@ def test_logs_cannot_be_taken_over(tenant: World, seeded: Seed) -> None:
     assert tenant.request("PUT", f"/api/v1/logs/{own['id']}", thief, json={"pipeline_run_id": run}).status == 200
     hook = {**loose, "id": str(uuid4()), "hook_invocation_id": seeded.ids.get("hook_invocation_id", str(uuid4()))}
     if "hook_invocation_id" not in seeded.ids:
-        # Before 0.95 there are no hooks: ZenML would take no notice of the field, so it opens nothing.
+        # In 0.94.6 there are no hooks: ZenML would take no notice of the field, so it opens nothing.
         visitors = tenant.request("POST", "/api/v1/logs", visitor, json=hook)
         assert visitors.status == 403, visitors.body
         return

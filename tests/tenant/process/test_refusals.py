@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import DEADLINE, Tenant, launcher
-
 from nagaya_tenant import version
 
 if TYPE_CHECKING:
