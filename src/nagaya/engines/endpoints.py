@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from nagaya.engines.schemas import EngineRead
+from nagaya.http.lists import Paging
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.policy import CurrentPrincipal
 from nagaya.tenants import repository
@@ -12,9 +13,10 @@ router = APIRouter(prefix="/engines", tags=["engines"], route_class=TransactionR
 
 
 @router.get("")
-def list_engines(principal: CurrentPrincipal, db: Db, platform: Platform) -> list[EngineRead]:
+def list_engines(principal: CurrentPrincipal, db: Db, platform: Platform, page: Paging) -> list[EngineRead]:
     """Lists the ZenML versions that are installed here, oldest first."""
     engines = platform.engines
+    page.announce(len(engines.versions))
     counts = repository.count_by_version(db) if principal.superuser else None
     return [
         EngineRead(
@@ -25,5 +27,5 @@ def list_engines(principal: CurrentPrincipal, db: Db, platform: Platform) -> lis
             tenants=None if counts is None else counts.get(version, 0),
             reason=(engines.described[version].get("reason") or None) if principal.superuser else None,
         )
-        for version in engines.versions
+        for version in engines.versions[page.offset : page.offset + page.limit]
     ]

@@ -185,7 +185,7 @@ def unsettled(now: dt.datetime) -> ColumnElement[bool]:
 def count_by_version(session: Session) -> dict[str, int]:
     """Returns how many tenants need each ZenML version, with those that were deleted and can be restored."""
     rows = session.execute(select(Tenant.version, func.count()).where(Tenant.purged.is_(None)).group_by(Tenant.version))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def names_by_version(session: Session, version: str) -> list[str]:
