@@ -54,6 +54,7 @@ class FakeEngine:
         (self.directory / "bin").mkdir(parents=True)
         (self.directory / "nagaya").mkdir()
         self.behaviour = self.directory / "behaviour.json"
+        self.site = self.directory / "lib" / "python3.11" / "site-packages"
         python = self.directory / "bin" / "python"
         python.write_text(
             f"#!/bin/sh\nexport PYTHONPATH={FAKES} FAKE_BEHAVIOUR={self.behaviour}\n"
@@ -64,7 +65,7 @@ class FakeEngine:
 
     def finish(self, label: str) -> None:
         """Write the file that completes an engine; another label makes it another engine of the same version."""
-        site = self.directory / "lib" / "python3.11" / "site-packages"
+        site = self.site
         for package in ("zenml", "nagaya_tenant"):
             (site / package).mkdir(parents=True, exist_ok=True)
             (site / package / "__init__.py").write_text(f"# {label}\n")
