@@ -35,7 +35,7 @@ def kill_zygote(keeper: KeeperProcess, version: str) -> None:
 def test_an_engine_that_is_installed_and_removed_is_noticed(keeper: KeeperProcess) -> None:
     assert set(engines_of(keeper)) == {ENGINE}
     engine = FakeEngine(keeper.config.engines_dir, OTHER)
-    assert wait_engine(keeper, OTHER, "idle")["mode"] == "zygote"
+    assert wait_engine(keeper, OTHER, "idle", "starting", "ready")["mode"] == "zygote"
     tenant = keeper.create(engine=OTHER)
     assert "fork" in keeper.call("wake", id=tenant)["timings"]
     keeper.call("purge", id=tenant)
@@ -130,17 +130,20 @@ def test_a_damaged_engine_keeps_no_keeper_from_starting(place: Path) -> None:
 
 
 def test_an_engine_whose_files_are_damaged_inside_is_found_when_it_fails(place: Path) -> None:
-    with running_keeper(place) as keeper:
+    keeper = KeeperProcess(place)
+    try:
         other = FakeEngine(keeper.config.engines_dir, OTHER)
+        other.behave(zygote="dying", tenant="refusing")
         record = other.site / "zenml-0.0.2.dist-info" / "RECORD"
         record.parent.mkdir()
         record.write_text("zenml/__init__.py,sha256=AAAA,3\n")
-        assert wait_engine(keeper, OTHER, "idle")
-        other.behave(zygote="dying", tenant="refusing")
+        keeper.start()
         tenant = keeper.create(engine=OTHER)
         reason = keeper.wait_state(tenant, "failed")["reason"]
         assert "1 of its files are missing or changed (zenml/__init__.py)" in reason
         assert wait_engine(keeper, OTHER, "damaged")["mode"] == "plain"
+    finally:
+        keeper.close()
 
 
 def test_an_exchange_of_an_engine_disturbs_nobody(keeper: KeeperProcess, place: Path) -> None:
