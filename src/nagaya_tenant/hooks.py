@@ -60,8 +60,7 @@ def import_engine() -> None:
 
 
 def apply_process_wide() -> None:
-    """Sets what holds for any process: the dialect that forks share, what this version needs put right, and no download
-    of the public-suffix list.
+    """Sets what holds for any process: the dialect that forks share, and no download of the public-suffix list.
 
     ZenML asks tldextract at the first login that carries an Origin header; on a closed network that hangs.
     """
@@ -70,9 +69,6 @@ def apply_process_wide() -> None:
     from nagaya_tenant import dialect  # noqa: PLC0415 - imports SQLAlchemy
 
     dialect.register()
-    engine = version.installed()
-    if version.has_part(engine, "amendments"):
-        version.part(engine, "amendments").apply()
     _require(module, "TLD_EXTRACTOR", "TLDExtract")
     module.TLD_EXTRACTOR = module.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
@@ -107,6 +103,9 @@ def apply(settings: TenantSettings) -> Any:
     if "dehydrate_response_model_batch" not in rbac_utils.dehydrate_page.__code__.co_names:
         raise HookError("ZenML's dehydrate_page does not use dehydrate_response_model_batch, which this platform sets.")
     dehydration.install(rbac_utils)
+    engine = version.installed()
+    if version.has_part(engine, "amendments"):
+        version.part(engine, "amendments").apply()
     vars(cloud_utils)["_cloud_connection"] = LocalCloudConnection()
     vars(stack_deployment_endpoints)["generate_access_token"] = follow_session
     zen_server_api.DASHBOARD_REDIRECT_URL = config.dashboard_url

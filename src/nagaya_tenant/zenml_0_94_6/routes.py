@@ -47,14 +47,7 @@ _DIFFERENT = (
         check.deployed_stack,
         reason="ZenML finds the newest stack of a deployment without asking whose it is, and does not mask its parts.",
     ),
-    *(
-        checked(f"POST {path}", check.replaced_snapshot, body=True, run=True, reason=_REPLACES)
-        for path in (
-            "/pipeline_snapshots",
-            "/pipeline_deployments",
-            "/workspaces/{project_name_or_id}/pipeline_deployments",
-        )
-    ),
+    checked("POST /pipeline_snapshots", check.replaced_snapshot, body=True, run=True, reason=_REPLACES),
     checked(
         "PUT /pipeline_snapshots/{snapshot_id}",
         check.replaced_snapshot,
