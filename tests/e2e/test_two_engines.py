@@ -12,7 +12,7 @@ import pytest
 from harness.approval import Person
 from harness.client import CLIENTS, StockClient
 from harness.platform import Platform
-from tests.e2e.test_stock_client import api_key, log_in, run_pipeline, sleep
+from tests.e2e.test_stock_client import api_key, run_pipeline, sleep
 
 OLDER, NEWER = "0.94.6", "0.98.0"
 TENANTS = {OLDER: "older", NEWER: "staging"}
@@ -40,6 +40,19 @@ def clients(tmp_path: Path, engines: list[str]) -> dict[str, StockClient]:
     return {version: StockClient(tmp_path / version, version) for version in engines}
 
 
+def log_in(client: StockClient, person: Person, url: str, tenant: str) -> str:
+    """Runs `zenml login URL`, approves the device for a tenant in the browser, and returns the client's output."""
+    process = client.start("zenml", "login", url)
+    try:
+        answer = person.approve(client.opened_url(), tenant=f"acme/{tenant}")
+        assert answer.status_code == 200, answer.text
+        output, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    return output
+
+
 def state(platform: Platform, tenant: str) -> dict[str, Any]:
     """What the keeper says about a tenant."""
     return next(dict(each) for each in platform.keeper("list") if each["tenant"] == tenant)
@@ -57,7 +70,7 @@ def test_each_is_used_by_its_own_client(
     platform: Platform, person: Person, clients: dict[str, StockClient], admin: str
 ) -> None:
     for version, client in clients.items():
-        output = log_in(client, person, f"{platform.url}/t/acme/{TENANTS[version]}")
+        output = log_in(client, person, f"{platform.url}/t/acme/{TENANTS[version]}", TENANTS[version])
         assert TENANTS[version] in output
         assert "default" in client.run("zenml", "project", "list")
         client.run("zenml", "project", "set", "default")
