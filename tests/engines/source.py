@@ -62,6 +62,7 @@ def make_wheel(path: Path) -> str:
     files = {
         "zenml/__init__.py": b"VERSION = '0.0.9'\n",
         "zenml/store.py": b"TABLES = 3\n",
+        "zenml/authorities.pem": b"one\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: zenml\nVersion: {VERSION}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

@@ -82,6 +82,29 @@ def test_a_damaged_file_of_zenml_is_found_by_its_hash(source: Source, engines: P
     assert health.verify(repaired) is None
 
 
+def test_data_may_grow_and_not_shrink(source: Source, engines: Path) -> None:
+    engine = install.ensure(engines, VERSION)
+    file = site_of(engine) / "zenml" / "authorities.pem"
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content + b"our company's\n")
+    assert health.verify(engine) is None
+    file.write_bytes(content[:2])
+    assert "zenml/authorities.pem" in str(health.verify(engine))
+    file.unlink()
+    assert "zenml/authorities.pem" in str(health.verify(engine))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\x00", b"zenml/__init__.py,sha256=AAAA,many\n"])
+def test_a_record_that_cannot_be_read_is_damage(source: Source, engines: Path, content: bytes | None) -> None:
+    engine = install.ensure(engines, VERSION)
+    record = site_of(engine) / f"zenml-{VERSION}.dist-info" / "RECORD"
+    record.unlink()
+    if content is not None:
+        record.write_bytes(content)
+    assert f"zenml-{VERSION}.dist-info/RECORD" in str(health.verify(engine))
+
+
 def test_nothing_is_made_anew_when_nothing_is_damaged(source: Source, engines: Path) -> None:
     engine = install.ensure(engines, VERSION)
     said: list[str] = []

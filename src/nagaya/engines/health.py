@@ -15,6 +15,7 @@ from nagaya.engines import catalog, errors, locks
 from nagaya.engines.catalog import Engine
 
 NAMED_FILES = 3
+CODE = frozenset({".py", ".so"})
 
 
 @dataclass(frozen=True)
@@ -117,33 +118,40 @@ def _template_flaw(engine: Engine) -> str | None:
 
 
 def verify(engine: Engine) -> str | None:
-    """Compare every installed file with the hash in its distribution's record; takes seconds.
+    """Compare every installed file with its distribution's record; takes seconds.
 
-    The records are those that the installer wrote (`*.dist-info/RECORD`, PEP 376). Returns what is wrong, as part of a
-    sentence, or None.
+    The records are those that the installer wrote (`*.dist-info/RECORD`, PEP 376). Code must have its hash. Other files
+    must be there and not have become shorter: administrators add their certificate authority to certifi's file.
+    Returns what is wrong, as part of a sentence, or None.
     """
     site = catalog.site_packages(engine.directory)
     if site is None:
         return "its packages are missing"
     wrong: list[str] = []
-    for record in sorted(site.glob("*.dist-info/RECORD")):
-        wrong += [name for name, expected in _entries(record) if not _intact(site / name, expected)]
+    for metadata in sorted(site.glob("*.dist-info")):
+        record = metadata / "RECORD"
+        try:
+            wrong += [name for name, expected, size in _entries(record) if not _intact(site / name, expected, size)]
+        except (OSError, ValueError, csv.Error):
+            wrong.append(f"{metadata.name}/RECORD")
     if not wrong:
         return None
     shown = ", ".join(wrong[:NAMED_FILES]) + (" …" if len(wrong) > NAMED_FILES else "")
     return f"{len(wrong)} of its files are missing or changed ({shown})"
 
 
-def _entries(record: Path) -> Iterator[tuple[str, str]]:
+def _entries(record: Path) -> Iterator[tuple[str, str, int]]:
     with record.open(newline="", encoding="utf-8") as lines:
         for row in csv.reader(lines):
             # Scripts outside of site-packages carry the address of their interpreter, and nothing of ours uses them.
             if len(row) == 3 and row[1].startswith("sha256=") and not row[0].startswith(".."):
-                yield row[0], row[1].removeprefix("sha256=")
+                yield row[0], row[1].removeprefix("sha256="), int(row[2] or 0)
 
 
-def _intact(path: Path, expected: str) -> bool:
+def _intact(path: Path, expected: str, size: int) -> bool:
     try:
+        if path.suffix not in CODE:
+            return path.stat().st_size >= size
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
     except OSError:

@@ -38,7 +38,7 @@ class EngineTender:
         while True:
             try:
                 await self.look()
-            except OSError:
+            except Exception:  # Whatever lies in that directory must not end the care for the other engines.
                 logger.exception("the engines could not be looked at")
             await asyncio.sleep(LOOK_SECONDS)
 
