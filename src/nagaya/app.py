@@ -16,6 +16,7 @@ from nagaya.access import endpoints as access
 from nagaya.audit import endpoints as audit
 from nagaya.db.errors import reason_of
 from nagaya.db.outage import Outage
+from nagaya.engines import endpoints as engines
 from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
@@ -78,7 +79,7 @@ def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
     router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
     # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
-    for noun in (identity, organizations, teams, invitations, access, usage, tenants, operations, audit, rbac):
+    for noun in (identity, organizations, teams, invitations, access, usage, tenants, engines, operations, audit, rbac):
         router.include_router(noun.router)
     return router
 

@@ -198,7 +198,14 @@ class Guard:
         if token.principal is not None and token.principal != principal:
             raise CredentialsRefused("Authentication error: the token does not belong to its account any more.")
         self._tenant.policy.require_token(principal, token.issued_at, token.session)
+        if token.deployment is not None:
+            await to_thread.run_sync(self._require_deployment, token.deployment, limiter=self._limiter())
         return Identity(principal, token.account, token.session, token.issued_at, token.run_scope)
+
+    def _require_deployment(self, deployment: UUID) -> None:
+        """Ends tokens of a deployment with it: they have no end of their own, and ZenML 0.94.6 lets them live on."""
+        if self._tenant.rows.value("deployment", deployment, "id") is None:
+            raise CredentialsRefused(f"Authentication error: deployment {deployment} does not exist.")
 
     async def _pass(self, request: Request, found: Match, identity: Identity, receive: Receive, send: _Watch) -> None:
         """Checks what ZenML does not, records changes, and hands over."""

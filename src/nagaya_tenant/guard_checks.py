@@ -148,14 +148,8 @@ def tag_resources(inquiry: Inquiry) -> None:
             continue
         resource_type = _TAGGED.get(str(link.get("resource_type")), str(link.get("resource_type")))
         row_id = as_uuid(link.get("resource_id"))
-        if row_id is not None and resource_type.isidentifier() and _known(resource_type):
+        if row_id is not None and inquiry.tenant.rows.has_type(resource_type):
             inquiry.require_row("update", resource_type, row_id)
-
-
-def _known(resource_type: str) -> bool:
-    from nagaya_tenant.rows import TABLES  # noqa: PLC0415  # as above
-
-    return resource_type in TABLES
 
 
 def flavor_source(inquiry: Inquiry) -> None:
@@ -183,7 +177,7 @@ def shared_row(inquiry: Inquiry) -> None:
     row_id = as_uuid(inquiry.query_value("resource_id"))
     if resource_type is None or row_id is None:
         raise BadRequest("resource_type and resource_id must be given once each.", status=422)
-    if resource_type == "service_account" or not _known(resource_type):
+    if resource_type == "service_account" or not inquiry.tenant.rows.has_type(resource_type):
         raise Forbidden(f"Resources of type {resource_type} cannot be shared.")
     inquiry.require_row("share", resource_type, row_id)
 
@@ -271,7 +265,7 @@ def create_logs(inquiry: Inquiry) -> None:
     if not isinstance(body, dict):
         return
     hook = as_uuid(body.get("hook_invocation_id"))
-    if hook is not None:
+    if hook is not None and inquiry.tenant.rows.knows("hook_invocation"):
         _update_hook(inquiry, hook)
         return
     if as_uuid(body.get("pipeline_run_id")) is None and as_uuid(body.get("step_run_id")) is None:
@@ -316,6 +310,30 @@ def run_metadata(inquiry: Inquiry) -> None:
         step = as_uuid(resource.get("id")) if isinstance(resource, dict) else None
         if step is not None and resource.get("type") == "step_run":
             update_step_run(inquiry, step)
+
+
+def deployed_stack(inquiry: Inquiry) -> None:
+    """`GET /stack-deployment/stack`: the answer has a stack, its components and a connector of whoever deployed it."""
+    for resource_type in ("stack", "stack_component", "service_connector"):
+        inquiry.require("read", resource_type)
+
+
+def replaced_snapshot(inquiry: Inquiry) -> None:
+    """Snapshots with `replace`: whoever takes the name of another snapshot must be allowed to delete that one."""
+    body = inquiry.json()
+    if not isinstance(body, dict) or not body.get("replace") or not isinstance(body.get("name"), str):
+        return
+    own = as_uuid(inquiry.params.get("snapshot_id"))
+    if own is None:
+        pipeline = as_uuid(body.get("pipeline"))
+    else:
+        found = inquiry.tenant.rows.value("pipeline_snapshot", own, "pipeline_id")
+        pipeline = None if found is None else found[0]
+    if pipeline is None:
+        return
+    replaced = inquiry.tenant.rows.named("pipeline_snapshot", body["name"], pipeline_id=pipeline)
+    if replaced is not None and replaced != own:
+        inquiry.require_row("delete", "pipeline_deployment", replaced)
 
 
 def curate(inquiry: Inquiry) -> None:

@@ -53,6 +53,7 @@ class OwnToken(NamedTuple):
         issued_at: Seconds since the epoch.
         expires: Seconds since the epoch; `None` for tokens of runs, which end with the run.
         run_scope: Whether the token is bound to a run, a schedule or a deployment.
+        deployment: The deployment that it is bound to.
     """
 
     account: UUID
@@ -61,6 +62,7 @@ class OwnToken(NamedTuple):
     issued_at: float
     expires: float | None
     run_scope: bool
+    deployment: UUID | None
 
 
 def is_platform_token(token: str) -> bool:
@@ -213,17 +215,27 @@ def follow_session(user_id: UUID, expires_in: int, **_other: Any) -> OAuthTokenR
 def _own(decoded: Any) -> OwnToken:
     mark = decoded.claims.get("nagaya")
     mark = mark if isinstance(mark, dict) else {}
-    issued_at = decoded.issued_at
     expires = decoded.claims.get("exp")
     return OwnToken(
         account=decoded.user_id,
         principal=mark.get("sub"),
         session=mark.get("sid"),
-        # ZenML gives the time of issue back as a naive time in UTC.
-        issued_at=0.0 if issued_at is None else issued_at.replace(tzinfo=datetime.UTC).timestamp(),
+        issued_at=_issued_at(decoded),
         expires=None if expires is None else float(expires),
         run_scope=bool(decoded.pipeline_run_id or decoded.schedule_id or decoded.deployment_id),
+        deployment=decoded.deployment_id,
     )
+
+
+def _issued_at(decoded: Any) -> float:
+    """When a token was issued; 0 if it does not say, which is before any revocation."""
+    issued_at = getattr(decoded, "issued_at", None)
+    if issued_at is None:
+        # ZenML 0.94.6 leaves the claim among the others.
+        return float(decoded.claims.get("iat", 0))
+    # Later releases give it back as a naive time in UTC.
+    seconds: float = issued_at.replace(tzinfo=datetime.UTC).timestamp()
+    return seconds
 
 
 def _put(cache: OrderedDict[str, Any], key: str, value: Any) -> None:

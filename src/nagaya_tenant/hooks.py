@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nagaya_tenant import dehydration
+from nagaya_tenant import dehydration, version
 
 if TYPE_CHECKING:
     from nagaya_tenant.settings import TenantSettings
@@ -103,6 +103,9 @@ def apply(settings: TenantSettings) -> Any:
     if "dehydrate_response_model_batch" not in rbac_utils.dehydrate_page.__code__.co_names:
         raise HookError("ZenML's dehydrate_page does not use dehydrate_response_model_batch, which this platform sets.")
     dehydration.install(rbac_utils)
+    engine = version.installed()
+    if version.has_part(engine, "amendments"):
+        version.part(engine, "amendments").apply()
     vars(cloud_utils)["_cloud_connection"] = LocalCloudConnection()
     vars(stack_deployment_endpoints)["generate_access_token"] = follow_session
     zen_server_api.DASHBOARD_REDIRECT_URL = config.dashboard_url

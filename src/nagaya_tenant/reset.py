@@ -1,119 +1,35 @@
-"""What ZenML remembers in module globals and singletons, per version, and how a forked child forgets it.
+"""How a forked child forgets what ZenML remembers in module globals and singletons.
 
-Everything here is private to ZenML. `Reset` therefore looks up every name when the zygote starts and refuses a version
-whose names differ, instead of setting attributes that nobody reads. Nothing of ZenML is replaced or patched.
+Their names are private to each version (`nagaya_tenant.zenml_<version>.forks`). `Reset` therefore looks up every name
+when the zygote starts and refuses a version whose names differ, instead of setting attributes that nobody reads.
+Nothing of ZenML is replaced or patched.
 """
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import gc
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nagaya_tenant.version import UnsupportedEngineError, require_forkable
+from nagaya_tenant import version as versions
+from nagaya_tenant.version import UnsupportedEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from types import ModuleType
 
+    from nagaya_tenant.reset_table import ResetTable
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ResetTable:
-    """Private names of one ZenML version.
 
-    Attributes:
-        emptied: Module → globals that are None until the lifespan (or first use) fills them.
-        renewed: Module → global → maker of the value that a fresh process would have.
-        singletons: Classes (module, class, method) whose one instance is forgotten by calling the method.
-        metaclass: Metaclass (module, class, method) of all other singletons.
-        evicted: Modules that compute tenant values while they are imported, so that they must be imported again.
-        forbidden: Classes (module, class) of which no instance may be alive before a fork.
+def table_for(version: str) -> ResetTable:
+    """What forks of a version must forget.
+
+    Raises:
+        UnsupportedEngineError: If that is not known.
     """
-
-    emptied: Mapping[str, tuple[str, ...]]
-    renewed: Mapping[str, Mapping[str, Callable[[], Any]]]
-    singletons: tuple[tuple[str, str, str], ...]
-    metaclass: tuple[str, str, str]
-    evicted: tuple[str, ...]
-    forbidden: tuple[tuple[str, str], ...]
-
-
-def _own_process() -> Any:
-    import psutil  # noqa: PLC0415 - only in an engine
-
-    return psutil.Process(os.getpid())
-
-
-def _now() -> Any:
-    from zenml.utils.time_utils import utc_now  # noqa: PLC0415 - only in an engine
-
-    return utc_now()
-
-
-def _long_ago() -> Any:
-    # The first request of a user is then reported to the database at once, as in a fresh process.
-    from datetime import timedelta  # noqa: PLC0415
-
-    return _now() - timedelta(days=1)
-
-
-_UTILS = "zenml.zen_server.utils"
-_MIDDLEWARE = "zenml.zen_server.middleware"
-
-TABLES: Mapping[str, ResetTable] = {
-    "0.98.0": ResetTable(
-        emptied={
-            _UTILS: (
-                "_zen_store",
-                "_rbac",
-                "_feature_gate",
-                "_workload_manager",
-                "_resource_pool_store",
-                "_snapshot_executor",
-                "_maintenance_executor",
-                "_snapshot_run_dispatcher",
-                "_request_manager",
-                "_stream_broker",
-                "_stream_broadcaster",
-                "_stream_end_handler",
-                "_artifact_store_cache",
-                "_server_config",
-                "event_loop_lag_monitor_task",
-            ),
-            "zenml.zen_server.secure_headers": ("_secure_headers",),
-            "zenml.zen_server.cloud_utils": ("_cloud_connection",),
-        },
-        renewed={
-            _UTILS: {"process": _own_process},
-            _MIDDLEWARE: {
-                "active_requests_count": int,
-                "active_requests_lock": asyncio.Lock,
-                "last_user_activity": _now,
-                "last_user_activity_reported": _long_ago,
-                "last_user_activity_lock": asyncio.Lock,
-            },
-        },
-        singletons=(
-            ("zenml.config.global_config", "GlobalConfiguration", "_reset_instance"),
-            ("zenml.client", "Client", "_reset_instance"),
-        ),
-        metaclass=("zenml.utils.singleton", "SingletonMetaClass", "_clear"),
-        evicted=("zenml.zen_server.feature_gate.zenml_cloud_feature_gate",),
-        forbidden=(
-            ("sqlalchemy.engine", "Engine"),
-            ("zenml.zen_stores.sql_zen_store", "SqlZenStore"),
-            ("zenml.config.global_config", "GlobalConfiguration"),
-            ("zenml.config.server_config", "ServerConfiguration"),
-            ("zenml.config.server_config", "ServerProConfiguration"),
-            ("zenml.models", "UserResponse"),
-            ("nagaya_tenant.settings", "TenantSettings"),
-        ),
-    ),
-}
+    versions.require_forkable(version)
+    table: ResetTable = versions.part(version, "forks").TABLE
+    return table
 
 
 class Reset:
@@ -124,10 +40,7 @@ class Reset:
     """
 
     def __init__(self, version: str) -> None:
-        require_forkable(version)
-        table = TABLES.get(version)
-        if table is None:
-            raise UnsupportedEngineError(f"ZenML {version} is declared forkable but has no reset table.")
+        table = table_for(version)
         self._version = version
         self._table = table
         self._emptied = {self._module(name): names for name, names in table.emptied.items()}
@@ -140,6 +53,11 @@ class Reset:
         self._singleton_classes: tuple[Any, ...] = ()
         self._forbidden = tuple(self._attribute(self._module(module), name) for module, name in table.forbidden)
         self.discover()
+
+    @property
+    def lazy_modules(self) -> tuple[str, ...]:
+        """Modules of this version that are imported at the first requests."""
+        return self._table.lazy
 
     def discover(self) -> None:
         """Finds all singleton classes among what is imported by now; call it again after further imports."""

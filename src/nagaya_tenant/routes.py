@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.routing import compile_path
 
-from nagaya_tenant.version import installed
+from nagaya_tenant import version as versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -97,11 +97,9 @@ def table_for(version: str) -> dict[tuple[str, str], Route]:
     Raises:
         LookupError: There is none; a tenant of that version must not start.
     """
-    name = f"nagaya_tenant.routes_{version.replace('.', '_')}"
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise LookupError(f"This release of Nagaya has no route table for ZenML {version}.") from error
+    if not versions.has_part(version, "routes"):
+        raise LookupError(f"This release of Nagaya has no route table for ZenML {version}.")
+    module = versions.part(version, "routes")
     return {(route.method, route.path): route for route in module.ROUTES}
 
 
@@ -115,7 +113,7 @@ def router_of(app: Any) -> Router:
     Raises:
         LookupError: There is no route table for the installed version of ZenML.
     """
-    return Router(routes_of(app), table_for(installed()))
+    return Router(routes_of(app), table_for(versions.installed()))
 
 
 class Router:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import null, select
 from sqlmodel import SQLModel
 from zenml.zen_server.utils import zen_store
 
@@ -125,10 +125,34 @@ class Rows:
         return ids
 
     def value(self, table: str, row_id: UUID, *columns: str) -> tuple[Any, ...] | None:
-        """Some columns of a row, `None` if there is no such row."""
+        """Some columns of a row, `None` if there is no such row; a column that this ZenML has not is `None` too."""
         source = SQLModel.metadata.tables[table].c
-        found = self._first(select(*(source[name] for name in columns)).where(source.id == row_id))
+        wanted = [source[name] if name in source else null() for name in columns]
+        found = self._first(select(*wanted).where(source.id == row_id))
         return None if found is None else tuple(found)
+
+    @classmethod
+    def has_type(cls, resource_type: str) -> bool:
+        """Whether resources of a type have rows with an owner in this version of ZenML."""
+        return cls.knows(TABLES.get(resource_type, ""))
+
+    @staticmethod
+    def knows(table: str) -> bool:
+        """Whether this version of ZenML has a table."""
+        return table in SQLModel.metadata.tables
+
+    def named(self, table: str, name: str, **within: UUID) -> UUID | None:
+        """Id of the row with a name, `None` if there is none.
+
+        Args:
+            table: Name of the database table.
+            name: The value of the column `name`.
+            within: Columns with the values that make the name unique.
+        """
+        columns = SQLModel.metadata.tables[table].c
+        scope = [columns[column] == value for column, value in within.items()]
+        found = self._first(select(columns.id).where(columns.name == name, *scope))
+        return None if found is None else found[0]
 
     def projects(self) -> Iterable[UUID]:
         """Ids of all projects of the tenant."""

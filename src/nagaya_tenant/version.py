@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sqlite3
 from importlib.metadata import version as distribution_version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from types import ModuleType
 
-# A version is listed only when `nagaya_tenant.reset` has a table for it that the equivalence tests have proved.
-FORKABLE = ("0.98.0",)
+_PREFIX = "zenml_"
 
 
 class UnsupportedEngineError(RuntimeError):
@@ -28,15 +30,57 @@ def installed() -> str:
     return distribution_version("zenml")
 
 
+def part(version: str, name: str) -> ModuleType:
+    """One of the modules in which all that is particular to a version is kept.
+
+    Args:
+        version: For instance `0.98.0`.
+        name: `routes` (every engine has it), `forks` (engines that can be forked), `amendments` (engines in which
+            something must be put right).
+
+    Raises:
+        LookupError: There is no such module for the version.
+    """
+    module = _module(version, name)
+    if not _exists(module):
+        raise LookupError(f"This release of Nagaya has no {name} for ZenML {version}.")
+    return importlib.import_module(module)
+
+
+def has_part(version: str, name: str) -> bool:
+    """Whether `part` has this module."""
+    return _exists(_module(version, name))
+
+
+def known(name: str) -> list[str]:
+    """The versions that have a module `name`."""
+    found = (path.parent.name.removeprefix(_PREFIX) for path in Path(__file__).parent.glob(f"{_PREFIX}*/{name}.py"))
+    return sorted(each.replace("_", ".") for each in found)
+
+
+def _module(version: str, name: str) -> str:
+    return f"{__package__}.{_PREFIX}{version.replace('.', '_')}.{name}"
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def require_forkable(version: str) -> None:
     """Refuses engine versions whose private state is not known.
+
+    A version has a table (`nagaya_tenant.zenml_<version>.forks`) only when the equivalence tests have proved it.
 
     Raises:
         UnsupportedEngineError: If there is no reset table for `version`.
     """
-    if version not in FORKABLE:
+    if not has_part(version, "forks"):
         raise UnsupportedEngineError(
-            f"ZenML {version} has no reset table (known: {', '.join(FORKABLE)}); its tenants must be started plainly."
+            f"ZenML {version} has no reset table (known: {', '.join(known('forks'))}); its tenants must be started "
+            "plainly."
         )
 
 

@@ -38,7 +38,6 @@ LAZY_MODULES = (
     "uvicorn.loops.uvloop",
     "uvicorn.middleware.proxy_headers",
     "uvicorn.protocols.http.httptools_impl",
-    "zenml.zen_server.artifact_store_cache",
     "zenml.zen_server.pipeline_execution.utils",
     "zenml.zen_server.rbac.rbac_sql_zen_store",
     "zenml.zen_stores.migrations.backup.sqlalchemy",
@@ -85,7 +84,7 @@ class WarmUpError(RuntimeError):
     """The dry run failed, so forked tenants would fail as well."""
 
 
-def imports() -> None:
+def imports(reset: Reset) -> None:
     """Imports what is imported lazily, and builds what ZenML, SQLAlchemy and FastAPI build at first use."""
     from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - only in an engine
     from zenml.models import Page  # noqa: PLC0415
@@ -94,7 +93,7 @@ def imports() -> None:
     )
 
     configure_mappers()
-    for module in LAZY_MODULES:
+    for module in (*LAZY_MODULES, *reset.lazy_modules):
         importlib.import_module(module)
     service_connector_registry.register_builtin_service_connectors()
     _kept.append(Page[Any])
@@ -282,7 +281,7 @@ def run(reset: Reset, template: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
     last = time.monotonic()
     for name, part in (
-        ("imports", imports),
+        ("imports", lambda: imports(reset)),
         ("routes", routes),
         ("openapi", openapi_document.build),
         ("dry_run", lambda: dry_run(reset, template)),

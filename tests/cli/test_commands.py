@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.cli.conftest import Nagaya
@@ -270,21 +268,3 @@ def test_members_of_a_tenant(nagaya: Nagaya, acme: MemoryPlatform) -> None:
     assert "tenant_developer" in nagaya("tenant", "members", "list", "acme/staging").out
     assert nagaya("tenant", "members", "remove", "acme/staging", "robbot", "-y").code == 3
     assert nagaya("tenant", "members", "remove", "acme/staging", "robot", "-y", "--json").json["removed"] is True
-
-
-def test_engines_are_listed_with_their_state(nagaya: Nagaya, tmp_path: Path) -> None:
-    engines = tmp_path / "data" / "engines"
-    for name, complete in (("0.94.6", False), ("0.98.0", True)):
-        (engines / name / "bin").mkdir(parents=True)
-        if complete:
-            (engines / name / "nagaya").mkdir()
-            (engines / name / "nagaya" / "engine.json").write_text('{"version": "0.98.0", "python": "3.11.7"}')
-    rows = nagaya("engine", "list", "--json").json
-    assert [(row["version"], row["state"]) for row in rows] == [("0.94.6", "incomplete"), ("0.98.0", "ready")]
-    assert "3.11.7" in nagaya("engine", "list").out
-
-
-def test_an_unknown_engine_names_the_known_ones(nagaya: Nagaya) -> None:
-    result = nagaya("engine", "install", "0.1.2")
-    assert result.code == 1
-    assert "There is no engine 0.1.2; this version of Nagaya knows 0.98.0" in result.err

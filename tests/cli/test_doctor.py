@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -15,8 +14,10 @@ import pytest
 
 from nagaya.cli import doctor
 from nagaya.cli.doctor import Finding
+from nagaya.engines import locks
 from nagaya.runtime.config import PlatformConfig
 from tests.cli.conftest import Nagaya
+from tests.runtime.support import FakeEngine
 
 
 @pytest.fixture
@@ -31,33 +32,27 @@ def found(config: PlatformConfig) -> dict[str, Finding]:
     return {finding.check: finding for finding in doctor.examine(config)}
 
 
-def make_engine(config: PlatformConfig, version: str = "0.98.0", *, says: str | None = None) -> Path:
-    home = config.engines_dir / version
-    (home / "bin").mkdir(parents=True)
-    (home / "nagaya").mkdir()
-    (home / "nagaya" / "engine.json").write_text(json.dumps({"version": version}))
-    python = home / "bin" / "python"
-    python.write_text(f"#!/bin/sh\necho {says or version}\n")
-    python.chmod(0o755)
-    return home
-
-
-def test_a_healthy_machine(config: PlatformConfig) -> None:
-    make_engine(config)
+def test_a_healthy_machine(config: PlatformConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(config.engines_dir, "0.98.0")
+    # As if that had been installed by this very release.
+    monkeypatch.setattr(locks, "source_root", lambda: engine.site)
     findings = found(config)
     assert [name for name, finding in findings.items() if finding.state == "error"] == []
     assert findings["engine_0.98.0"].message == "The engine 0.98.0 is healthy."
 
 
-def test_engines_that_are_missing_incomplete_or_damaged(config: PlatformConfig) -> None:
+def test_engines_that_are_missing_damaged_or_outdated(config: PlatformConfig) -> None:
     assert found(config)["engines"].state == "error"
-    (make_engine(config, "0.1.0") / "nagaya" / "engine.json").unlink()
-    make_engine(config, "0.2.0", says="0.9.9")
-    (make_engine(config, "0.3.0") / "bin" / "python").unlink()
+    (FakeEngine(config.engines_dir, "0.1.0").directory / "nagaya" / "engine.json").unlink()
+    (FakeEngine(config.engines_dir, "0.2.0").directory / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    FakeEngine(config.engines_dir, "0.3.0")
     findings = found(config)
-    assert "incomplete" in findings["engine_0.1.0"].message
-    assert "damaged: 0.9.9" in findings["engine_0.2.0"].message
-    assert "its Python does not start" in findings["engine_0.3.0"].message
+    assert findings["engine_0.1.0"].message == (
+        "The engine 0.1.0 is damaged: its record nagaya/engine.json is missing or cannot be read."
+    )
+    assert findings["engine_0.1.0"].advice == "Repair it: nagaya engine install 0.1.0 --repair"
+    assert findings["engine_0.2.0"].message == "The engine 0.2.0 is damaged: its interpreter does not start."
+    assert findings["engine_0.3.0"].state == "warning"
 
 
 def test_a_key_that_others_can_read(config: PlatformConfig) -> None:

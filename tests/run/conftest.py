@@ -129,20 +129,24 @@ def checkout(tmp_path: Path) -> Checkout:
     (root / "locks/platform.lock").write_text(
         f"alpha==1 \\\n    --hash=sha256:00\nuv==0.0.1 \\\n    --hash=sha256:{digest}\n"
     )
-    locks = ["locks/dev.lock", "locks/engine-test.lock", "engines/0.98.0.lock"]
+    locks = ["locks/dev.lock", "locks/engine-test.lock", "engines/0.98.0.lock", "engines/0.94.6.lock"]
     for lock in [*locks, *(f"engines/{client}.lock" for client in CLIENTS)]:
         (root / lock).write_text("beta==1\n")
     for package in ("nagaya", "nagaya/cli", "nagaya/engines", "nagaya_tenant", "nagaya_policy"):
         (root / "src" / package / "__init__.py").write_text("")
     report = (
-        "import json, os, sys\nprint(json.dumps({'argv': sys.argv[1:], 'engines': os.environ['NAGAYA_ENGINES_DIR']}))\n"
+        "import json, os, sys\n"
+        "told = {'engines': os.environ['NAGAYA_ENGINES_DIR'], 'index': os.environ.get('UV_DEFAULT_INDEX')}\n"
+        "print(json.dumps({'argv': sys.argv[1:]} | told))\n"
     )
     (root / "src/nagaya/cli/main.py").write_text(f"def main():\n    pass\n\n{report}")
     (root / "src/nagaya/engines/__main__.py").write_text(
         "import pathlib, sys\n"
-        "home = pathlib.Path(sys.argv[sys.argv.index('--engines-dir') + 1]) / sys.argv[2]\n"
-        "(home / 'nagaya').mkdir(parents=True, exist_ok=True)\n"
-        "with (home / 'nagaya/engine.json').open('a') as file: file.write('{}\\n')\n"
+        "engines = pathlib.Path(sys.argv[sys.argv.index('--engines-dir') + 1])\n"
+        "names = [path.name for path in engines.iterdir()] if sys.argv[1] == 'renew' else [sys.argv[2]]\n"
+        "for home in (engines / name for name in names):\n"
+        "    (home / 'nagaya').mkdir(parents=True, exist_ok=True)\n"
+        "    with (home / 'nagaya/engine.json').open('a') as file: file.write(f'{sys.argv[1]}\\n')\n"
     )
     write_script(tmp_path / "recording-uv", RECORDING_UV)
     write_script(tmp_path / "tools" / "uv", SYSTEM_UV)

@@ -20,7 +20,8 @@ def test_the_first_run_installs_and_becomes_the_command_line(checkout: Checkout)
     result = checkout.run("up", "--port", "1")
     assert result.returncode == 0, result.stderr
     engines = str(checkout.root / ".engines")
-    assert reported(result) == {"argv": ["up", "--port", "1"], "engines": engines}
+    found = reported(result)
+    assert (found["argv"], found["engines"]) == (["up", "--port", "1"], engines)
     [sync] = checkout.uv_calls()
     assert sync.endswith("--require-hashes --compile-bytecode locks/platform.lock")
     assert (checkout.root / ".engines/0.98.0/nagaya/engine.json").exists()
@@ -57,7 +58,30 @@ def test_a_changed_tenant_package_renews_the_engine(checkout: Checkout) -> None:
     checkout.run("up")
     (checkout.root / "src/nagaya_tenant/guard.py").write_text("")
     checkout.run("up")
-    assert (checkout.root / ".engines/0.98.0/nagaya/engine.json").read_text() == "{}\n{}\n"
+    assert (checkout.root / ".engines/0.98.0/nagaya/engine.json").read_text() == "install\ninstall\n"
+
+
+def test_a_changed_tenant_package_renews_engines_that_were_installed_by_hand(checkout: Checkout) -> None:
+    checkout.run("up")
+    other = checkout.root / ".engines/0.94.6/nagaya/engine.json"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    (checkout.root / "src/nagaya_tenant/guard.py").write_text("")
+    checkout.run("up")
+    assert other.read_text() == "renew\n"
+
+
+def test_engines_are_installed_from_the_index_that_pip_knows(checkout: Checkout) -> None:
+    result = checkout.run("engine", "install", "0.94.6")
+    assert reported(result)["argv"] == ["engine", "install", "0.94.6"]
+    assert str(reported(result)["index"]).startswith("file:")
+
+
+def test_whole_test_runs_need_both_engines(checkout: Checkout) -> None:
+    checkout.run("test", "--fast")
+    assert [path.name for path in (checkout.root / ".engines").iterdir()] == ["0.98.0"]
+    checkout.run("test")
+    assert (checkout.root / ".engines/0.94.6/nagaya/engine.json").exists()
 
 
 def test_an_environment_for_tests_serves_the_platform_as_well(checkout: Checkout) -> None:

@@ -7,15 +7,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nagaya.crypto import MasterKey, associated_data
+from nagaya.engines.health import fingerprint
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.files import write_json
 from nagaya.runtime.local import rpc
@@ -51,6 +54,7 @@ class FakeEngine:
         (self.directory / "bin").mkdir(parents=True)
         (self.directory / "nagaya").mkdir()
         self.behaviour = self.directory / "behaviour.json"
+        self.site = self.directory / "lib" / "python3.11" / "site-packages"
         python = self.directory / "bin" / "python"
         python.write_text(
             f"#!/bin/sh\nexport PYTHONPATH={FAKES} FAKE_BEHAVIOUR={self.behaviour}\n"
@@ -59,14 +63,23 @@ class FakeEngine:
         python.chmod(0o755)
         self.finish("one")
 
-    def finish(self, fingerprint: str) -> None:
-        """Write the file that completes an engine."""
+    def finish(self, label: str) -> None:
+        """Write the file that completes an engine; another label makes it another engine of the same version."""
+        site = self.site
+        for package in ("zenml", "nagaya_tenant"):
+            (site / package).mkdir(parents=True, exist_ok=True)
+            (site / package / "__init__.py").write_text(f"# {label}\n")
+        template = self.directory / "nagaya" / "template.db"
+        template.unlink(missing_ok=True)
+        with closing(sqlite3.connect(template)) as database, database:
+            database.execute("CREATE TABLE alembic_version (version_num)")
+            database.execute("INSERT INTO alembic_version VALUES (?)", (self.version,))
         record = {
             "version": self.version,
             "python": "3",
             "zenml": self.version,
             "nagaya": "0",
-            "fingerprint": fingerprint,
+            "fingerprint": fingerprint(site),
         }
         write_json(self.directory / "nagaya" / "engine.json", record, mode=0o644)
 

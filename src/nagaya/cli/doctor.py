@@ -164,42 +164,26 @@ def check_clock(config: PlatformConfig) -> Iterator[Finding]:
 
 
 def check_engines(config: PlatformConfig) -> Iterator[Finding]:
-    """Whether each installed engine is complete and its ZenML is the one that it says."""
-    from nagaya.cli.engines import installed_engines  # noqa: PLC0415  (imports the command line's context)
+    """Whether every file of each installed engine is the one that was installed, and its interpreter starts."""
+    from nagaya.engines import catalog, health, steps  # noqa: PLC0415  (only needed here)
 
-    engines = installed_engines(config.engines_dir)
-    if not engines:
+    versions = catalog.present(config.engines_dir)
+    if not versions:
         text = f"No engine is installed in {config.engines_dir}: no tenant can be hosted."
         yield Finding("engines", "error", text, "Install one: nagaya engine install (./run up does it by itself).")
-    for engine in engines:
-        name = f"engine_{engine['version']}"
-        if engine["state"] != "ready":
-            yield Finding(
-                name,
-                "error",
-                f"The engine {engine['version']} is incomplete.",
-                "Install it again: nagaya engine install",
-            )
-            continue
-        python = Path(engine["directory"]) / "bin" / "python"
-        found = engine_version(python)
-        if found == engine["version"]:
-            yield Finding(name, "ok", f"The engine {engine['version']} is healthy.")
+    for version in versions:
+        found = health.examine_one(config.engines_dir, version, thorough=True)
+        name, again = f"engine_{version}", f"nagaya engine install {version}"
+        if found.problem is not None:
+            yield Finding(name, "error", f"{found.problem.partition('. Repair')[0]}.", f"Repair it: {again} --repair")
+        elif steps.python_version(found.directory / "bin" / "python") is None:
+            text = f"The engine {version} is damaged: its interpreter does not start."
+            yield Finding(name, "error", text, f"Repair it: {again} --repair")
+        elif found.outdated:
+            text = f"The engine {version} was made by another release of Nagaya."
+            yield Finding(name, "warning", text, f"Renew it: {again}")
         else:
-            text = f"The engine {engine['version']} is damaged: {found or 'its Python does not start'}."
-            yield Finding(name, "error", text, f"Remove {engine['directory']} and install it again.")
-
-
-def engine_version(python: Path) -> str | None:
-    """The ZenML version that an engine's environment says it holds."""
-    code = "import importlib.metadata as m; print(m.version('zenml'))"
-    try:
-        answer = subprocess.run(
-            [str(python), "-I", "-c", code], check=False, capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
+            yield Finding(name, "ok", f"The engine {version} is healthy.")
 
 
 def check_port(config: PlatformConfig) -> Iterator[Finding]:

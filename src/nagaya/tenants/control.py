@@ -154,6 +154,8 @@ class Control:
                 async for event in self.platform.runtime.events():
                     if event.get("event") == "route":
                         self._heard(TenantState.from_json(event))
+                    elif event.get("event") == "engines":
+                        self.platform.engines.learn(event)
                     elif event.get("event") == "synced":
                         await self._catch_up()
             except RuntimeFailure as failure:

@@ -28,27 +28,33 @@ class Engines:
     Args:
         default: The version of new tenants; the newest installed one if None.
         versions: What is installed; empty until the runtime was heard.
+        described: What the runtime says about each of them.
     """
 
     default: str | None = None
     versions: tuple[str, ...] = ()
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def learn(self, hello: dict[str, Any]) -> None:
-        """Takes in the runtime's answer to `hello`."""
-        self.versions = tuple(sorted((str(each["version"]) for each in hello.get("engines", ())), key=_version_key))
+    def learn(self, told: dict[str, Any]) -> None:
+        """Takes in the runtime's answer to `hello`, or its event `engines`."""
+        self.described = {str(each["version"]): each for each in told.get("engines", ())}
+        self.versions = tuple(sorted(self.described, key=_version_key))
+
+    def usable(self, version: str) -> bool:
+        """Whether new tenants can be made with an installed version."""
+        return self.described.get(version, {}).get("state") != "damaged"
 
     @property
-    def preferred(self) -> str | None:
-        """The version of new tenants whose creator does not say; None until the runtime was heard."""
-        if not self.versions:
-            return None
-        return self.default if self.default in self.versions else self.versions[-1]
+    def chosen(self) -> str | None:
+        """The version that a tenant gets when nobody says which; None before the runtime was heard."""
+        usable = [version for version in self.versions if self.usable(version)] or list(self.versions)
+        return self.default if self.default in usable or not usable else usable[-1]
 
     def choose(self, wanted: str | None) -> str:
         """Returns the version for a new tenant.
 
         Raises:
-            InvalidInput: The wanted version is not installed; the message lists what is.
+            InvalidInput: The wanted version is not installed, or damaged; the message lists what can be used.
             Unavailable: The runtime did not say yet what is installed, and no default is configured.
         """
         if not self.versions:
@@ -59,9 +65,12 @@ class Engines:
                     "answer; try again in a moment."
                 )
             return chosen
-        chosen = wanted or self.preferred
-        if chosen is None or chosen not in self.versions:
-            sentence = f"ZenML {chosen} is not installed here: use one of {', '.join(self.versions)}."
+        chosen = wanted or self.chosen
+        usable = [version for version in self.versions if self.usable(version)]
+        if chosen is None or chosen not in usable:
+            state = "damaged" if chosen in self.versions else "not installed"
+            use = f"use one of {', '.join(usable)}" if usable else "ask whoever runs this platform"
+            sentence = f"ZenML {chosen} is {state} here: {use}."
             raise InvalidInput(sentence, fields={"version": sentence})
         return chosen
 

@@ -28,7 +28,7 @@ class ReleaseRead(Output):
 def list_releases(_principal: CurrentPrincipal, platform: Platform, page: Paging) -> list[ReleaseRead]:
     """Lists the ZenML versions that are installed here, the newest first."""
     versions = list(reversed(platform.engines.versions))
-    preferred = platform.engines.preferred
+    preferred = platform.engines.chosen
     page.announce(len(versions))
     return [
         ReleaseRead(service=SERVICE, version=each, default=each == preferred)

@@ -198,3 +198,24 @@ def due_for_a_look(now: dt.datetime) -> ColumnElement[bool]:
     look = and_(Tenant.desired_state == "available", Tenant.server_url.is_not(None), Tenant.next_poll <= now)
     remove = and_(Tenant.status == "deleted", Tenant.purge_after <= now)
     return and_(Tenant.enrolled.is_(True), Tenant.purged.is_(None), or_(look, remove))
+
+
+def count_by_version(session: Session) -> dict[str, int]:
+    """Returns how many tenants need each ZenML version, with those that were deleted and can be restored."""
+    rows = session.execute(
+        select(Tenant.version, func.count())
+        .where(Tenant.purged.is_(None), Tenant.enrolled.is_(False))
+        .group_by(Tenant.version)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def names_by_version(session: Session, version: str) -> list[str]:
+    """Returns `organization/tenant` of all that need a ZenML version, as `count_by_version` counts them."""
+    rows = session.execute(
+        select(Organization.name, Tenant.name)
+        .join(Organization, Organization.id == Tenant.organization_id)
+        .where(Tenant.purged.is_(None), Tenant.enrolled.is_(False), Tenant.version == version)
+        .order_by(Organization.name, Tenant.name)
+    )
+    return [f"{organization}/{tenant}" for organization, tenant in rows]

@@ -17,6 +17,8 @@ class InstantRuntime:
 
     def __init__(self, engines: tuple[str, ...] = ENGINES) -> None:
         self.engines = engines
+        self.damaged: dict[str, str] = {}
+        """Sentences by version."""
         self.specs: dict[str, TenantSpec] = {}
         self.policies: dict[str, dict[str, Any]] = {}
         self.states: dict[str, str] = {}
@@ -60,7 +62,24 @@ class InstantRuntime:
         self.publish(None)
 
     async def hello(self) -> dict[str, Any]:
-        return {"version": "0.1.0", "pid": 1, "engines": [{"version": each, "state": "ready"} for each in self.engines]}
+        return {"version": "0.1.0", "pid": 1, "engines": self.described()}
+
+    def described(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "version": each,
+                "state": "damaged" if each in self.damaged else "ready",
+                "mode": "zygote",
+                "reason": self.damaged.get(each, ""),
+            }
+            for each in self.engines
+        ]
+
+    def change_engines(self, *engines: str, **damaged: str) -> None:
+        """Somebody installs, removes or damages engines; keywords are versions with underscores."""
+        self.engines = engines
+        self.damaged = {version.strip("_").replace("_", "."): reason for version, reason in damaged.items()}
+        self.publish({"event": "engines", "engines": self.described()})
 
     async def apply(self, spec: TenantSpec) -> TenantState:
         self._called("apply", spec.id)

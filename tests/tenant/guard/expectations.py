@@ -1,4 +1,4 @@
-"""What each route of ZenML 0.98.0 must demand, written by hand and without looking at the guard's own table.
+"""What each route of ZenML must demand, by version, written by hand and without looking at the guard's own table.
 
 A line is `METHOD path: demand …`, the path relative to `/api/v1` unless it starts with `//`. Demands:
 `public` anybody; `member` any member; `refused` nobody; `type:action` that permission, in the seeded project if the
@@ -254,6 +254,41 @@ PUT /webhooks/{webhook_id}/secret: webhook:update
 POST /webhooks/{webhook_type}/{webhook_id}/events: refused
 """
 
+# Against 0.98.0: what is not in 0.94.6, and what is there only or must be demanded differently.
+_NOT_IN_0_94_6 = """
+GET /hook_invocations
+POST /hook_invocations
+GET /hook_invocations/{hook_invocation_id}
+DELETE /hook_invocations/{hook_invocation_id}
+GET /logs/{logs_id}/entries
+POST /pipeline_snapshots/prune
+POST /resource_requests/{resource_request_id}/renew
+POST /resource_requests/{resource_request_id}/release
+GET /webhooks
+POST /webhooks
+GET /webhooks/{webhook_id}
+GET /webhooks/{webhook_id}/events/raw
+PUT /webhooks/{webhook_id}
+DELETE /webhooks/{webhook_id}
+PUT /webhooks/{webhook_id}/secret
+POST /webhooks/{webhook_type}/{webhook_id}/events
+"""
+_ONLY_IN_0_94_6 = """
+GET /resource_pools: refused
+POST /resource_pools: refused
+GET /resource_pools/{resource_pool_id}: refused
+PUT /resource_pools/{resource_pool_id}: refused
+DELETE /resource_pools/{resource_pool_id}: refused
+GET /resource_pool_subject_policies: refused
+POST /resource_pool_subject_policies: refused
+GET /resource_pool_subject_policies/{policy_id}: refused
+PUT /resource_pool_subject_policies/{policy_id}: refused
+DELETE /resource_pool_subject_policies/{policy_id}: refused
+DELETE /resource_requests/{resource_request_id}: refused
+GET /stack-deployment/stack: stack:read stack_component:read service_connector:read
+"""
+_TABLES = {"0.98.0": ("", ""), "0.94.6": (_NOT_IN_0_94_6, _ONLY_IN_0_94_6)}
+
 _SAME_AS_WITHOUT_PROJECT = (
     "GET POST code_repositories, POST models, POST models/{model_id}/model_versions, GET POST pipeline_builds, "
     "GET POST pipeline_deployments, GET POST pipelines, POST run-metadata, GET POST run_templates, GET POST runs, "
@@ -269,19 +304,36 @@ class Demand(NamedTuple):
     run: bool
 
 
-def demands() -> dict[tuple[str, str], Demand]:
-    """The table."""
+def demands(version: str) -> dict[tuple[str, str], Demand]:
+    """The table of a version."""
+    absent, others = _TABLES[version]
+    table = _parsed(_TABLE)
+    for line in absent.split("\n"):
+        if line:
+            del table[_address(line)]
+    return _with_workspaces(table | _parsed(others))
+
+
+def _address(text: str) -> tuple[str, str]:
+    method, _, path = text.partition(" ")
+    return method, path[1:] if path.startswith("//") else "/api/v1" + path
+
+
+def _parsed(text: str) -> dict[tuple[str, str], Demand]:
     table: dict[tuple[str, str], Demand] = {}
-    for line in _TABLE.strip().splitlines():
+    for line in text.strip().splitlines():
         address, _, words = line.partition(": ")
-        method, _, path = address.partition(" ")
         demanded = words.split()
         run = demanded[-1] == "run"
         demanded = demanded[:-1] if run else demanded
         kind = demanded[0] if demanded[0] in {"public", "member", "refused", "lists"} else "permissions"
         permissions = tuple(f"{each}:read" for each in demanded[1:]) if kind == "lists" else tuple(demanded)
-        full = path[1:] if path.startswith("//") else "/api/v1" + path
-        table[method, full] = Demand(kind, permissions if kind in {"lists", "permissions"} else (), run)
+        table[_address(address)] = Demand(kind, permissions if kind in {"lists", "permissions"} else (), run)
+    return table
+
+
+def _with_workspaces(table: dict[tuple[str, str], Demand]) -> dict[tuple[str, str], Demand]:
+    """The table with the deprecated routes, which demand what their newer forms do."""
     base = "/api/v1/workspaces"
     for (method, path), demand in list(table.items()):
         if path.startswith("/api/v1/projects"):

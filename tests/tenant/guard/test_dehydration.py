@@ -26,7 +26,7 @@ PARTIAL = (
     "project-contributor",
     "project-viewer",
 )
-# ZenML 0.98.0 has about this many lists.
+# ZenML has about this many lists.
 LISTS = 20
 # A run that has no start time yet is shown with the time of the answer.
 NOW = re.compile(rb'"substitutions":{"date":"[0-9_]+","time":"[0-9_]+"}')

@@ -229,12 +229,17 @@ def test_logs_cannot_be_taken_over(tenant: World, seeded: Seed) -> None:
     assert tenant.request("POST", "/api/v1/logs", visitor, json={**loose, "id": str(uuid4())}).status == 403
     without = {**loose, "id": str(uuid4()), "project": None}
     assert tenant.request("POST", "/api/v1/logs", thief, json=without).status == 403
-    hook = {**loose, "id": str(uuid4()), "hook_invocation_id": seeded.ids["hook_invocation_id"]}
-    assert tenant.request("POST", "/api/v1/logs", thief, json=hook).status == 403
     own = {**loose, "id": str(uuid4())}
     mine = tenant.request("POST", "/api/v1/logs", thief, json=own)
     assert mine.status == 200, mine.body
     assert tenant.request("PUT", f"/api/v1/logs/{own['id']}", thief, json={"pipeline_run_id": run}).status == 200
+    hook = {**loose, "id": str(uuid4()), "hook_invocation_id": seeded.ids.get("hook_invocation_id", str(uuid4()))}
+    if "hook_invocation_id" not in seeded.ids:
+        # In 0.94.6 there are no hooks: ZenML would take no notice of the field, so it opens nothing.
+        visitors = tenant.request("POST", "/api/v1/logs", visitor, json=hook)
+        assert visitors.status == 403, visitors.body
+        return
+    assert tenant.request("POST", "/api/v1/logs", thief, json=hook).status == 403
     of_hook = tenant.request("POST", "/api/v1/logs", seeded.token, json={**hook, "id": str(uuid4())}).json()["id"]
     assert tenant.request("PUT", f"/api/v1/logs/{of_hook}", thief, json={"pipeline_run_id": run}).status == 403
 

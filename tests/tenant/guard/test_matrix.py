@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from seed import Seed
 from nagaya_policy.catalogue import is_project_scoped
 from nagaya_policy.roles import MEMBER_PERMISSIONS, PREDEFINED_ROLES
 from nagaya_tenant.routes import routes_of
+from nagaya_tenant.version import installed
 
 if TYPE_CHECKING:
     from world import Answer, World
@@ -42,6 +44,8 @@ MEMBERS = {
     "project-contributor": ("project_contributor", True),
     "project-viewer": ("project_viewer", True),
 }
+REDUCED = ("viewer", "contributor", "project-developer", "removed", "nobody", "run of developer")
+"""Who comes when NAGAYA_TEST_MATRIX is `reduced`: one of each kind; for engines beside the default one."""
 STRANGERS = ("nobody", "other tenant", "removed", "organization-member", "local account", "system user")
 RUNS = ("run of developer", "run of admin")
 # These succeed without being a permission's matter: the answer is the same whoever asks.
@@ -139,16 +143,17 @@ def tokens(world: World, seed: Seed) -> dict[str, str | None]:
     found["system user"] = JWTToken(user_id=world.system_user).encode()
     found["local account"] = JWTToken(user_id=uuid4()).encode()
     found["nobody"] = None
-    return found
+    reduced = os.environ.get("NAGAYA_TEST_MATRIX") == "reduced"
+    return {name: found[name] for name in REDUCED} if reduced else found
 
 
 def test_the_table_of_expectations_is_complete(world: World) -> None:
-    assert set(demands()) == set(routes_of(world.zenml))
+    assert set(demands(installed())) == set(routes_of(world.zenml))
 
 
 @pytest.mark.timeout(600)
 def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys: pytest.CaptureFixture[str]) -> None:
-    table = demands()
+    table = demands(installed())
     bearer = tokens(world, seeded)
     snapshot = Snapshot(world)
     wrong: list[str] = []
@@ -180,6 +185,9 @@ def test_nothing_succeeds_that_is_not_allowed(world: World, seeded: Seed, capsys
     with capsys.disabled():
         print(f"\n{combinations} combinations of {len(table)} routes and {len(bearer)} callers, {successes} successes")
     assert not wrong, "\n".join(wrong)
+    if len(bearer) == len(REDUCED):
+        # Without administrators much is not reached.
+        return
     unreached = sorted(never - NEVER_SUCCEED_HERE - NOT_PERMISSIONS)
     assert not unreached, "no request succeeded:\n" + "\n".join(unreached)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nagaya_tenant.routes import Access, Route, Router, routes_of, table_for
+from nagaya_tenant.version import installed, known
 
 if TYPE_CHECKING:
     from world import World
@@ -19,14 +20,14 @@ ONLY_WITH_A_WORKLOAD_MANAGER = {
 
 
 def test_every_route_of_the_engine_is_in_the_table(world: World) -> None:
-    table = table_for("0.98.0")
+    table = table_for(installed())
     declared = set(routes_of(world.zenml))
     assert declared - set(table) == set()
     assert set(table) - declared == ONLY_WITH_A_WORKLOAD_MANAGER
 
 
 def test_whatever_is_not_left_to_zenml_has_a_reason() -> None:
-    for route in table_for("0.98.0").values():
+    for route in table_for(installed()).values():
         if route.access in {Access.PUBLIC, Access.REFUSED, Access.CHECKED}:
             assert route.reason, route
 
@@ -34,7 +35,7 @@ def test_whatever_is_not_left_to_zenml_has_a_reason() -> None:
 def test_every_change_is_recorded_or_excepted() -> None:
     quiet = {
         f"{route.method} {route.path}"
-        for route in table_for("0.98.0").values()
+        for route in table_for(installed()).values()
         if route.method != "GET" and route.access in {Access.ZENML, Access.CHECKED} and not route.audit
     }
     assert quiet == {
@@ -47,6 +48,12 @@ def test_every_change_is_recorded_or_excepted() -> None:
         "PUT /api/v1/service_connectors/{connector_id}/verify",
         "PUT /api/v1/steps/{step_run_id}/heartbeat",
     }
+
+
+def test_an_engine_that_can_be_forked_has_a_route_table() -> None:
+    assert set(known("forks")) <= set(known("routes"))
+    for version in known("routes"):
+        assert table_for(version)
 
 
 def test_an_engine_without_a_table_is_refused() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nagaya.engines import catalog
+from nagaya.engines import catalog, errors
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import TenantSpec
 from nagaya.runtime.local.environment import SECRET_NAMES, Secrets, build_spawn
@@ -49,7 +49,7 @@ class Host:
             raise SpawnError("no policy document has arrived for it yet")
         engine = catalog.find(self.config.engines_dir, spec.engine)
         if engine is None:
-            raise SpawnError(f"the engine {spec.engine} is not installed; run `nagaya engine install {spec.engine}`")
+            raise SpawnError(self.pool.engines.missing(spec.engine) or errors.not_installed(spec.engine))
         directory = self.tenant_dir(spec.id)
         try:
             uid = self.uids.assign(spec.id)

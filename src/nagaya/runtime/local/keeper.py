@@ -18,6 +18,7 @@ from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local import logs
 from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
+from nagaya.runtime.local.engine_tender import EngineTender
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.limiter import WakeLimiter
 from nagaya.runtime.local.methods import Methods
@@ -121,7 +122,12 @@ class Keeper:
         for version in self._engines_wanted():
             await self.pool.ensure(version)
         await self.server.serve(listener)
-        self._tasks = [asyncio.create_task(self.sleeper.run()), asyncio.create_task(self._rotate())]
+        keepers = (
+            self.sleeper.run(),
+            self._rotate(),
+            EngineTender(self.pool, self.tenants, self.server.broadcast).run(),
+        )
+        self._tasks = [asyncio.create_task(each) for each in keepers]
         logger.info("serving %d tenants, %d adopted awake", len(self.tenants), len(processes))
 
     def _load(self) -> dict[str, Watched]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nagaya.engines import catalog
+from nagaya.engines import catalog, errors
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, kill_and_wait
@@ -80,8 +80,10 @@ class Spawner:
             began = time.monotonic()
             zygote = await self._pool.ensure(engine)
             if zygote is None:
-                raise SpawnError(f"the engine {engine} is not installed; run `nagaya engine install {engine}`")
+                raise SpawnError(self._pool.engines.missing(engine) or f"The engine {engine} cannot be used.")
             link = await zygote.ready()
+            if link is None and (problem := self._pool.unusable(engine)) is not None:
+                raise SpawnError(problem)
             if attempt:
                 self._end_forks(message["name"])
             if link is None:
@@ -118,7 +120,7 @@ class Spawner:
     def _plain(self, engine: str, message: dict[str, Any], fds: tuple[int, int]) -> Child:
         found = catalog.find(self._config.engines_dir, engine)
         if found is None:
-            raise SpawnError(f"the engine {engine} is not installed; run `nagaya engine install {engine}`")
+            raise SpawnError(errors.not_installed(engine))
         began = time.monotonic()
         mark = socket_name(fds[0])
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

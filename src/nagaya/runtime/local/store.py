@@ -116,3 +116,21 @@ class Store:
         for entry in sorted(item.name for item in self.directory.iterdir()):
             with suppress(ValueError):
                 yield self.record(entry)
+
+
+def engine_users(keeper_dir: Path, version: str) -> list[str]:
+    """Return `organization/tenant` of the records that name an engine; damaged ones are counted by their id."""
+    if not (keeper_dir / "tenants").is_dir():
+        return []
+    names = []
+    for record in Store(keeper_dir).records():
+        if record.purging:
+            continue
+        try:
+            spec = record.read_spec()
+        except StateFileError:
+            names.append(record.id)
+            continue
+        if spec is not None and spec.engine == version:
+            names.append(f"{spec.organization}/{spec.tenant}")
+    return sorted(names)

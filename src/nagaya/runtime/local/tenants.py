@@ -191,11 +191,12 @@ class Tenant:
 
     def wake_soon(self) -> None:
         """Wake without waiting for it."""
-        task = asyncio.create_task(self._wake_quietly())
+        task = asyncio.create_task(self.wake_quietly())
         _background.add(task)
         task.add_done_callback(_background.discard)
 
-    async def _wake_quietly(self) -> None:
+    async def wake_quietly(self) -> None:
+        """Wake; a failure is in the tenant's state and in the log."""
         try:
             await self.wake()
         except RuntimeFailure as error:
@@ -272,6 +273,11 @@ class Tenant:
         if isinstance(error, asyncio.CancelledError):
             self._rest()
             return
+        assert self.spec is not None
+        if (problem := await self.host.pool.engines.diagnose(self.spec.engine)) is not None:
+            # Trying again would not help; the keeper does when the engine is there.
+            self.fail(problem)
+            raise RuntimeFailure("failed", problem) from error
         self._failure(f"{error}")
         if not isinstance(error, RuntimeFailure):
             logger.warning("tenant %s did not start: %s", self.id, error)
@@ -280,13 +286,17 @@ class Tenant:
     def _failure(self, reason: str) -> None:
         """Count a failure and settle as asleep (to be tried again) or failed."""
         if self._backoff.failed():
-            self._failed_at = self.host.clock()
-            self._unbind()
-            self._set("failed", f"{reason} ({self._backoff.count} failures; `restart` tries again)")
+            self.fail(f"{reason} ({self._backoff.count} failures; `restart` tries again)")
             return
         self._rest(reason)
         if self.spec is not None and self.desired == "running" and not self.spec.hibernate:
             self.wake_soon()
+
+    def fail(self, reason: str) -> None:
+        """Settle as failed: nothing is tried until somebody asks again, or the cause is gone."""
+        self._failed_at = self.host.clock()
+        self._unbind()
+        self._set("failed", reason)
 
     async def _ending(self, process: Watched) -> str:
         ending = describe_exit(await self.host.pool.exit_code(process.pid))

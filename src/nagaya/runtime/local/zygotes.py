@@ -16,6 +16,7 @@ from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.files import StateFileError, read_json, write_json
 from nagaya.runtime.local.adoption import stray_zygotes
 from nagaya.runtime.local.backoff import Backoff
+from nagaya.runtime.local.engines import Engines
 from nagaya.runtime.local.logs import open_log, tail
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, describe_exit, kill_and_wait
 from nagaya.runtime.local.zygote_link import ZygoteLink, ZygoteLostError
@@ -44,7 +45,7 @@ class Zygote:
         self.process: Watched | None = None
         self.socket: Path | None = None
         self._settled = asyncio.Event()
-        self._unsupported = False
+        self.unsupported = False
         self._backoff = Backoff(base=0.5, limit=600.0, failures=1 << 30, window=3600.0, now=time.monotonic)
         self._task: asyncio.Task[None] | None = None
 
@@ -56,7 +57,7 @@ class Zygote:
         while True:
             if self.link is None:
                 await self._start_once()
-            if self._unsupported:
+            if self.unsupported:
                 return
             if self.link is not None and self.process is not None:
                 await self._watch(self.link, self.process)
@@ -74,8 +75,10 @@ class Zygote:
         except (ZygoteStartError, ZygoteLostError, OSError) as error:
             if self.process is not None:
                 await self.process.stop(0.0)
-            self.state, self.reason, self.link, self.process = "failed", str(error), None, None
-            logger.exception("engine %s: the zygote did not start; tenants start plainly", self.engine.version)
+            self.link, self.process = None, None
+            problem = None if self.unsupported else await self.pool.engines.diagnose(self.engine.version)
+            self.state, self.reason = "failed", problem or str(error)
+            logger.exception("engine %s: the zygote did not start", self.engine.version)
         self._settled.set()
 
     async def _start(self) -> None:
@@ -102,10 +105,11 @@ class Zygote:
             json.loads(line)
         except ValueError as error:
             await self.process.stop(0.0)
-            self._unsupported = self.pool.reaper.status(self.process.pid) == EXIT_UNSUPPORTED
+            self.unsupported = self.pool.reaper.status(self.process.pid) == EXIT_UNSUPPORTED
             raise ZygoteStartError(self._why(self.process.pid)) from error
         self.link = await ZygoteLink.open(self.socket, self.pool.child_exited, limit=CONNECT_TIMEOUT)
         self.state, self.reason = "ready", ""
+        self.pool.engines.proved(self.engine.version)
         self.pool.save()
         logger.info("engine %s: zygote ready in %.1f s", self.engine.version, time.monotonic() - began)
 
@@ -212,6 +216,7 @@ class ZygotePool:
 
     def __init__(self, config: PlatformConfig, reaper: Reaper) -> None:
         self.config, self.reaper = config, reaper
+        self.engines = Engines(config.engines_dir)
         self._path = config.keeper_dir / "zygotes.json"
         self._zygotes: dict[str, Zygote] = {}
         self._exits: dict[int, int] = {}
@@ -294,6 +299,27 @@ class ZygotePool:
             created.run()
         return created
 
+    def unusable(self, version: str) -> str | None:
+        """Return why no tenant of an engine can be started now, as a sentence; None when one can."""
+        zygote = self._zygotes.get(version)
+        if zygote is not None and zygote.state != "failed":
+            return None
+        return self.engines.problems.get(version) or (self.engines.missing(version) if zygote is None else None)
+
+    async def renewed(self, version: str) -> None:
+        """Let go of a zygote whose engine was removed, renewed or repaired; the next start gets a new one."""
+        zygote = self._zygotes.get(version)
+        if zygote is None:
+            return
+        engine = catalog.find(self.config.engines_dir, version)
+        if engine is not None and zygote.state != "failed" and zygote.engine.fingerprint == engine.fingerprint:
+            return
+        if engine is None and (self.config.engines_dir / version).is_dir():
+            # Its record is damaged; what already runs of it serves on.
+            return
+        del self._zygotes[version]
+        await zygote.stop()
+
     def owns(self, socket: Path) -> bool:
         """Tell whether a zygote of this pool listens on `socket`."""
         return any(zygote.socket == socket for zygote in self._zygotes.values())
@@ -320,18 +346,18 @@ class ZygotePool:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the engines as `hello` shows them."""
-        engines = []
-        for engine in catalog.installed(self.config.engines_dir):
-            zygote = self._zygotes.get(engine.version)
-            engines.append(
-                {
-                    "version": engine.version,
-                    "state": "idle" if zygote is None else zygote.state,
-                    "zygote_pid": zygote.process.pid if zygote is not None and zygote.process is not None else None,
-                    "reason": "" if zygote is None else zygote.reason,
-                }
-            )
-        return engines
+        return [self._describe(version) for version in catalog.present(self.config.engines_dir)]
+
+    def _describe(self, version: str) -> dict[str, Any]:
+        zygote, problem = self._zygotes.get(version), self.engines.problems.get(version)
+        state = "idle" if zygote is None else zygote.state
+        return {
+            "version": version,
+            "state": "damaged" if problem else state,
+            "mode": "plain" if state == "failed" else "zygote",
+            "zygote_pid": zygote.process.pid if zygote is not None and zygote.process is not None else None,
+            "reason": problem or ("" if zygote is None else zygote.reason),
+        }
 
     async def stop(self) -> None:
         """End all zygotes."""

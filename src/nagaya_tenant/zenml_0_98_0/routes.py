@@ -69,7 +69,8 @@ def resource(path: str, param: str, table: str, methods: str, run: str = "") -> 
 
 _ACCOUNTS = "Service accounts and API keys are made by the organization in the control plane, not inside a tenant."
 _DEVICES = "Devices are authorized by the control plane; in cloud mode the tenant's own device flow is off."
-_POOLS = "Resource pools are not part of open-source ZenML, and its handlers check no permissions."
+REPLACES = "With `replace` ZenML takes the name from whatever snapshot has it; only POST /pipeline_snapshots asks."
+POOLS = "Resource pools are not part of open-source ZenML, and its handlers check no permissions."
 
 _WEB = (
     *(public(f"{method} //{path}", "Liveness.") for path in ("health", "ready") for method in ("GET", "HEAD")),
@@ -120,10 +121,10 @@ _SERVER = (
     refused("PUT /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}", _ACCOUNTS),
     refused("PUT /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}/rotate", _ACCOUNTS),
     refused("DELETE /service_accounts/{service_account_id}/api_keys/{api_key_name_or_id}", _ACCOUNTS),
-    refused("GET /resource_requests", _POOLS),
-    refused("GET /resource_requests/{resource_request_id}", _POOLS),
-    refused("POST /resource_requests/{resource_request_id}/renew", _POOLS),
-    refused("POST /resource_requests/{resource_request_id}/release", _POOLS),
+    refused("GET /resource_requests", POOLS),
+    refused("GET /resource_requests/{resource_request_id}", POOLS),
+    refused("POST /resource_requests/{resource_request_id}/renew", POOLS),
+    refused("POST /resource_requests/{resource_request_id}/release", POOLS),
 )
 
 _STACKS = (
@@ -164,7 +165,8 @@ _STACKS = (
 _RUNS = (
     *resource("/pipelines", "pipeline_id", "pipeline", "LCRUD", run="LCR"),
     *resource("/pipeline_builds", "build_id", "pipeline_build", "LCRD", run="LCR"),
-    *resource("/pipeline_deployments", "deployment_id", "pipeline_snapshot", "LCRD", run="LCR"),
+    *resource("/pipeline_deployments", "deployment_id", "pipeline_snapshot", "LRD", run="LR"),
+    checked("POST /pipeline_deployments", check.replaced_snapshot, body=True, run=True, reason=REPLACES),
     *resource("/pipeline_snapshots", "snapshot_id", "pipeline_snapshot", "LCRUD", run="LCR"),
     zenml("POST /pipeline_snapshots/prune"),
     zenml("GET /pipeline_snapshots/{snapshot_id}/download-token", run=True),
@@ -322,7 +324,7 @@ def _of_workspaces() -> Iterator[Route]:
     for name, methods, run in (
         ("code_repositories", "GET POST", "GET"),
         ("pipeline_builds", "GET POST", "GET POST"),
-        ("pipeline_deployments", "GET POST", "GET POST"),
+        ("pipeline_deployments", "GET", "GET"),
         ("pipelines", "GET POST", "GET POST"),
         ("run_templates", "GET POST", "GET"),
         ("runs", "GET POST", "GET POST"),
@@ -338,6 +340,7 @@ def _of_workspaces() -> Iterator[Route]:
         for method in methods.split():
             yield zenml(f"{method} {base}/{name}", run=method in run.split())
     yield zenml("POST /workspaces/{workspace_name_or_id}/secrets")
+    yield checked(f"POST {base}/pipeline_deployments", check.replaced_snapshot, body=True, run=True, reason=REPLACES)
     yield checked(
         f"POST {base}/run-metadata",
         check.run_metadata,

@@ -1,0 +1,1 @@
+"""What this platform knows about ZenML 0.94.6: its routes, what forks of it must forget, and what is amended in it."""
