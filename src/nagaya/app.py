@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 import nagaya
 from nagaya.access import endpoints as access
 from nagaya.audit import endpoints as audit
-from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
+from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
@@ -64,7 +64,7 @@ def create_app(state: AppState) -> FastAPI:
 
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
-    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
+    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable))
     for noun in (identity, organizations, access, tenants, operations, audit):
         router.include_router(noun.router)
     return router

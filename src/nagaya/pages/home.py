@@ -18,6 +18,7 @@ from nagaya.pages.creation import may_create_organizations
 from nagaya.pages.rendering import markdown, render
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.models import Tenant
+from nagaya.tenants.spec import Addresses
 
 router = APIRouter(include_in_schema=False)
 SHOWN = 500
@@ -49,7 +50,7 @@ def _household(
     work: UnitOfWork, state: AppState, principal: Principal, access: OrganizationAccess, limit: int
 ) -> Household:
     statement = tenants.listing(
-        tenants_of(principal, state.now()), tenants.Filters(organization_id=access.id), state.settings.public_url
+        tenants_of(principal, state.now()), tenants.Filters(organization_id=access.id), Addresses.of(state.settings)
     )
     total, rows = tenants.page(work.session, statement, 0, limit)
     may = access.standing.check("tenant:create").allowed
@@ -101,7 +102,7 @@ async def tenant_page(
         return access.tenant, access.organization, access.standing.check("tenant:operate").allowed
 
     found, home, operator = await view(request, read)
-    url = f"{state.settings.public_url}/t/{home.name}/{found.name}"
+    addresses = Addresses.of(state.settings)
     return render(
         request,
         "tenant.html",
@@ -109,7 +110,8 @@ async def tenant_page(
         tenant=found,
         organization=home,
         operator=operator,
-        url=url,
+        url=addresses.tenant_url(home.name, found.name),
+        docs=f"{addresses.tenant_path(home.name, found.name)}/docs",
         api_url=state.settings.api_url,
         documentation=markdown(found.documentation),
         rest=rest[:300],

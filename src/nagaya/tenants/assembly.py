@@ -39,7 +39,7 @@ def install(
     platform = TenantPlatform(
         runtime=runtime,
         secrets=TenantSecrets(state.keys.master),
-        addresses=Addresses(state.settings.public_url),
+        addresses=Addresses.of(state.settings),
         issuer=Issuer(state.settings.public_url, state.keys.jwks),
         engines=Engines(default=default_engine),
         anyone_may_create_organizations=anyone_may_create_organizations,

@@ -15,6 +15,7 @@ from nagaya.runtime.files import StateFileError
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local import logs
 from nagaya.runtime.local.backoff import Backoff
+from nagaya.runtime.local.environment import readdressed
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
 from nagaya.runtime.local.spawn import Child, SpawnError
@@ -79,6 +80,8 @@ class Tenant:
             last_activity=self.last_activity,
             policy_version=self.policy_version,
             timings=self.timings,
+            public_url=spec.public_url if spec else None,
+            server_url=spec.server_url if spec else None,
         )
 
     def route(self) -> dict[str, Any]:
@@ -367,10 +370,20 @@ class Tenant:
         if changed:
             self.record.create()
             self.record.write_spec(spec)
+            self._readdress(self.spec, spec)
             self.spec = spec
         self.reset()
         await self.host.pool.ensure(spec.engine)
         await self._reconcile()
+
+    def _readdress(self, before: TenantSpec | None, after: TenantSpec) -> None:
+        """Let the cached `/info` name the new addresses: a sleeping tenant is asked by it before it ever wakes."""
+        if self.info is None or before is None:
+            return
+        info = readdressed(self.info, before, after)
+        if info != self.info:
+            self.info = info
+            self.record.write_info(info)
 
     async def _reconcile(self) -> None:
         """Drive towards the stored spec; called again it does nothing more."""
