@@ -153,9 +153,9 @@ class RateLimits(BaseSettings):
     """Rate limits"""
 
     address_rate: float = Field(
-        200, ge=0, description="Requests a second from one address (IPv6: /64) in the long run; 0 is no limit."
+        300, ge=0, description="Requests a second from one address (IPv6: /64) in the long run; 0 is no limit."
     )
-    address_burst: int = Field(4000, ge=1, description="Requests at once from one address.")
+    address_burst: int = Field(6000, ge=1, description="Requests at once from one address.")
     principal_rate: float = Field(
         100,
         ge=0,

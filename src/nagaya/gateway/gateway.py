@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -194,16 +194,19 @@ class Gateway:
             CertificateError: The certificate cannot be used.
         """
         loop = asyncio.get_running_loop()
-        protocol: Callable[[], asyncio.Protocol] = partial(ClientConnection, self)
-        if self.settings.tls_certificate is not None:
+        if self.settings.tls_certificate is not None and self._door is None:
             key = self.settings.tls_key
             certificate = Certificate(Path(self.settings.tls_certificate), Path(key) if key else None, self.log)
             self._door = TlsDoor(self.settings, certificate, self.proxies, partial(ClientConnection, self))
-            protocol = self._door.knock
-        self.link.start()
-        self._clock = asyncio.create_task(self._keep_time(), name="clock")
+        if self._clock is None:
+            self.link.start()
+            self._clock = asyncio.create_task(self._keep_time(), name="clock")
         for listening in sockets:
-            self._servers.append(await loop.create_server(protocol, sock=listening, backlog=1024))
+            if self._door is not None:
+                self._door.open(listening)
+                continue
+            server = await loop.create_server(partial(ClientConnection, self), sock=listening, backlog=1024)
+            self._servers.append(server)
         for listening in redirecting:
             server = await loop.create_server(partial(ClientConnection, self, redirects=True), sock=listening)
             self._servers.append(server)

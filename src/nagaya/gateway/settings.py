@@ -39,8 +39,8 @@ class GatewaySettings:
     trusted_proxies: tuple[str, ...] = ()
     forwarded_family: Family = "x-forwarded"
 
-    address_rate: float = 200.0
-    address_burst: int = 4000
+    address_rate: float = 300.0
+    address_burst: int = 6000
     credential_rate: float = 100.0
     credential_burst: int = 2000
 

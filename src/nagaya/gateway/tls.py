@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import cast
 
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.client import ClientConnection
@@ -18,6 +18,7 @@ from nagaya.tls import CertificateError, load_pair
 # With TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 section 4.2); those of TLS 1.3 are all so.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _SHUTDOWN_SECONDS = 2.0
+_ACCEPT_PAUSE = 0.1
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -75,7 +76,7 @@ class Certificate:
 
 
 class TlsDoor:
-    """Admits connections to handshakes, so many at a time, and hands those that speak TLS on."""
+    """Accepts connections, lets so many shake hands at a time, and hands those that speak TLS on."""
 
     def __init__(
         self,
@@ -84,85 +85,58 @@ class TlsDoor:
         proxies: Proxies,
         client: Callable[[], ClientConnection],
     ) -> None:
-        self.settings, self.certificate, self.proxies, self.client = settings, certificate, proxies, client
-        self.limits = ConnectionLimits(settings.max_handshakes, settings.max_handshakes_per_address)
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.certificate = certificate
+        self._settings, self._proxies, self._client = settings, proxies, client
+        self._limits = ConnectionLimits(settings.max_handshakes, settings.max_handshakes_per_address)
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def knock(self) -> Knock:
-        """The protocol of a new connection."""
-        return Knock(self)
+    def open(self, listening: socket.socket) -> None:
+        """Accept connections of a listening socket."""
+        listening.setblocking(False)
+        self._start(self._accept(listening))
 
     async def close(self) -> None:
-        """Break handshakes off."""
-        for task in list(self.tasks):
+        """Accept nothing more, and break handshakes off."""
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-class Knock(asyncio.Protocol):
-    """A connection that has not spoken TLS yet."""
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with listening:
+            while True:
+                try:
+                    connection, peer = await loop.sock_accept(listening)
+                except OSError:
+                    # No descriptors left, or the client is gone already: those that wait stay in the kernel's queue.
+                    await asyncio.sleep(_ACCEPT_PAUSE)
+                    continue
+                address = str(peer[0])
+                counted = "" if self._proxies.trusts(address) else address
+                if self._limits.admit(counted):
+                    self._start(self._shake(connection, counted))
+                else:
+                    connection.close()
 
-    def __init__(self, door: TlsDoor) -> None:
-        self._door = door
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake, or hang up if too many are going on."""
-        transport = cast("asyncio.Transport", transport)  # uvloop's transports have its methods but not its type.
-        door = self._door
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
-        counted = "" if door.proxies.trusts(address) else address
-        if not door.limits.admit(counted):
-            transport.abort()
-            return
-        # What comes before TLS is set up is for TLS.
-        transport.pause_reading()
-        task = asyncio.get_running_loop().create_task(self._shake(transport, counted))
-        door.tasks.add(task)
-        task.add_done_callback(door.tasks.discard)
-
-    async def _shake(self, transport: asyncio.Transport, counted: str) -> None:
-        door, early = self._door, _Early()
+    async def _shake(self, connection: socket.socket, counted: str) -> None:
         try:
-            secure = await asyncio.get_running_loop().start_tls(
-                transport,
-                early,
-                door.certificate.context,
-                server_side=True,
-                ssl_handshake_timeout=door.settings.handshake_seconds,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._client,
+                connection,
+                ssl=self.certificate.context,
+                ssl_handshake_timeout=self._settings.handshake_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError:
             # Not TLS, an old version of it, a certificate that the client does not trust, or too slow.
-            transport.abort()
-            return
+            connection.close()
         except BaseException:
-            transport.abort()
+            connection.close()
             raise
         finally:
-            door.limits.release(counted)
-        if secure is not None:
-            early.hand_over(secure, door.client())
-
-
-class _Early(asyncio.Protocol):
-    """Keeps what arrives in the moment between the end of the handshake and the beginning of HTTP."""
-
-    def __init__(self) -> None:
-        self._data: list[bytes] = []
-        self._lost: tuple[Exception | None] | None = None
-
-    def data_received(self, data: bytes) -> None:
-        self._data.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = (exc,)
-
-    def hand_over(self, transport: asyncio.Transport, client: ClientConnection) -> None:
-        """Let `client` continue as if it had been there from the beginning."""
-        transport.set_protocol(client)
-        client.connection_made(transport)
-        for data in self._data:
-            client.data_received(data)
-        if self._lost is not None:
-            client.connection_lost(self._lost[0])
+            self._limits.release(counted)

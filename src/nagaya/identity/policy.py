@@ -1,5 +1,6 @@
 """Named dependencies that authenticate a request before its body runs."""
 
+import time
 import uuid
 from typing import Annotated
 
@@ -92,7 +93,7 @@ def count(state: AppState, principal: uuid.UUID) -> None:
     settings = state.settings
     buckets: Buckets | None = state.extras.get(_BUCKETS)
     if buckets is None:
-        buckets = Buckets(settings.principal_rate, settings.principal_burst, lambda: state.now().timestamp())
+        buckets = Buckets(settings.principal_rate, settings.principal_burst, time.monotonic)
         state.extras[_BUCKETS] = buckets
     refused = buckets.take(principal)
     if refused is not None:
