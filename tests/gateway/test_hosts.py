@@ -1,6 +1,7 @@
 """Tenants on hosts of their own: which Host values mean whom, what browsers get there, and where redirects lead."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.gateway.harness import AUTH, Answer, Seen, answer, head, run, world
 
 PUBLIC = "http://zenml.example.test"
 HOST = "one--acme.zenml.example.test"
-HOSTS = {"public_url": PUBLIC, "tenant_hosts": "{tenant}--{organization}.zenml.example.test"}
+HOSTS: dict[str, Any] = {"public_url": PUBLIC, "tenant_hosts": "{tenant}--{organization}.zenml.example.test"}
 HTML = ("Accept", "text/html,application/xhtml+xml")
 
 

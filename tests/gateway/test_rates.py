@@ -1,11 +1,13 @@
 """Rate limits: what passes, what a refusal says, whose requests count together, and that memory stays bounded."""
 
+from typing import Any
+
 import pytest
 
 from nagaya.rates import Buckets, Refused, address_key
 from tests.gateway.harness import AUTH, run, token, world
 
-PROXIED = {"trusted_proxies": ("127.0.0.0/8",)}
+PROXIED: dict[str, Any] = {"trusted_proxies": ("127.0.0.0/8",)}
 
 
 class Clock:

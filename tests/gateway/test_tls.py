@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def options(authority: Authority) -> Iterator[dict[str, Any]]:
+def options(authority: Authority) -> dict[str, Any]:
     """Settings of a gateway that speaks TLS."""
     certificate, key = authority.issue(NAME, f"*.{NAME}")
-    yield {
+    return {
         "public_url": PUBLIC, "tls_certificate": str(certificate), "tls_key": str(key),
         "tenant_hosts": f"{{tenant}}--{{organization}}.{NAME}",
     }  # fmt: skip
@@ -80,7 +79,7 @@ def test_old_versions_and_weak_ciphers_are_refused(authority: Authority, options
     async def test() -> None:
         async with world(**options) as w:
             old = authority.context()
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="TLSv1"):
                 old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
             old.set_ciphers("ALL:@SECLEVEL=0")
             weak = authority.context()
@@ -113,7 +112,9 @@ def test_handshakes_are_bounded_in_number_and_time(authority: Authority, options
     async def test() -> None:
         async with world(**options, max_handshakes_per_address=3, handshake_seconds=0.5) as w:
             idle = [await w.connect() for _ in range(3)]
-            await until(lambda: len(w.gateway._door._tasks) == 4)  # type: ignore[union-attr] - it speaks TLS
+            door = w.gateway._door
+            assert door is not None
+            await until(lambda: len(door._tasks) == 4)
             with pytest.raises((ssl.SSLError, ConnectionError)):
                 await connect(w, authority.context())
             for client in idle:

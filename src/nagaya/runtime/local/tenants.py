@@ -96,6 +96,11 @@ class Tenant:
         """What the api wants: `running`, `stopped` or `deleted`."""
         return self.spec.desired if self.spec else "stopped"
 
+    def _learn(self, info: dict[str, Any]) -> None:
+        if info != self.info:
+            self.info = info
+            self.record.write_info(info)
+
     def _set(self, state: str, reason: str | None = None) -> None:
         self.state, self.reason = state, reason
         self._save()
@@ -253,9 +258,8 @@ class Tenant:
         phases |= {"ready": now - waiting, "total": now - began}
         inner = {f"child.{name}": value for name, value in answer.get("timings", {}).items()}
         self.timings = {name: round(value * 1000, 2) for name, value in phases.items()} | child.timings | inner
-        if isinstance(answer.get("info"), dict) and answer["info"] != self.info:
-            self.info = answer["info"]
-            self.record.write_info(answer["info"])
+        if isinstance(answer.get("info"), dict):
+            self._learn(answer["info"])
         self.in_flight, self.last_activity = 0, time.time()
         self._watch_process(child.process)
         self._set("awake")
@@ -370,20 +374,13 @@ class Tenant:
         if changed:
             self.record.create()
             self.record.write_spec(spec)
-            self._readdress(self.spec, spec)
+            if self.info is not None and self.spec is not None:
+                # A sleeping tenant is asked for its addresses before it ever wakes with the new ones.
+                self._learn(readdressed(self.info, self.spec, spec))
             self.spec = spec
         self.reset()
         await self.host.pool.ensure(spec.engine)
         await self._reconcile()
-
-    def _readdress(self, before: TenantSpec | None, after: TenantSpec) -> None:
-        """Let the cached `/info` name the new addresses: a sleeping tenant is asked by it before it ever wakes."""
-        if self.info is None or before is None:
-            return
-        info = readdressed(self.info, before, after)
-        if info != self.info:
-            self.info = info
-            self.record.write_info(info)
 
     async def _reconcile(self) -> None:
         """Drive towards the stored spec; called again it does nothing more."""
