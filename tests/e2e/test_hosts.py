@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -13,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from harness.approval import Person
 from harness.authority import Authority
 from harness.client import CLIENTS, StockClient
+from harness.place import open_directory
 from harness.platform import ADMIN_EMAIL, ADMIN_PASSWORD, Platform, free_port
 from harness.resolver import LoopbackTunnel
 from harness.wire import Address, Caller
@@ -31,12 +33,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Platform]:
+def secure(authority: Authority) -> Iterator[Platform]:
     """A platform with a certificate, host names for tenants, and a port of plain HTTP."""
-    directory = tmp_path_factory.mktemp("secure")
-    for parent in [directory, *directory.parents][:-1]:
-        if parent.stat().st_uid == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
     certificate, key = authority.issue(DOMAIN, f"*.{DOMAIN}", "127.0.0.1")
     settings = {
         "NAGAYA_DEVICE_INTERVAL": "1",
@@ -45,7 +43,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
         "NAGAYA_TLS_KEY": str(key),
         "NAGAYA_HTTP_REDIRECT_PORT": str(free_port()),
     }
-    with Platform(directory / "data", settings=settings, host=DOMAIN, context=authority.context()) as platform:
+    options: dict[str, Any] = {"settings": settings, "host": DOMAIN, "context": authority.context()}
+    with open_directory("hosts") as directory, Platform(directory / "data", **options) as platform:
         yield platform
 
 

@@ -60,10 +60,11 @@ class Installation:
         *,
         checkpoint: Callable[[str], None] = lambda _step: None,
         keep: InstantRuntime | None = None,
+        settings: ApiSettings | None = None,
         **options: Any,
     ) -> None:
         self.directory = directory
-        self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL))
+        self.state = create_state(settings or ApiSettings(data_dir=directory, public_url=PUBLIC_URL))
         self.offset = dt.timedelta()
         self.state.now = lambda: utc_now() + self.offset
         self.database = self.state.database
