@@ -105,7 +105,7 @@ def test_both_addresses_lead_to_the_tenant_and_one_is_named(secure: Platform) ->
     assert by_host.call("GET", "/api/v1/stacks", token=token).status == 200
     assert by_host.expect("GET", "/openapi.json").json()["servers"] == [{"url": "/"}]
     assert by_path.expect("GET", "/openapi.json").json()["servers"] == [{"url": "/t/acme/staging"}]
-    assert by_path.call("GET", "/t/acme/staging/api/v1/stacks", token=token).status == 404
+    assert by_path.call("GET", "/t/acme/staging/t/acme/staging/api/v1/stacks", token=token).status == 404
     by_host.close()
 
 
