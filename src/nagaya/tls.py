@@ -96,7 +96,7 @@ def load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None, now:
     return leaf
 
 
-def examine(certificate: Path, key: Path, hosts: list[str], now: dt.datetime | None = None) -> Iterator[str]:
+def shortcomings(certificate: Path, key: Path, hosts: list[str], now: dt.datetime | None = None) -> Iterator[str]:
     """What is not good about a pair that can be used: names that it does not cover, and that it expires soon.
 
     Raises:

@@ -85,7 +85,23 @@ def test_the_stock_client_logs_in_by_the_tenants_own_host(
     client.run("zenml", "project", "set", "default")
     assert "default" in client.run("zenml", "stack", "list")
     run_pipeline(client)
+    total, busiest = requests_of_tenants(secure)
+    # The limit of a credential is 100 a second: a client that stays far below it can go on for any number of steps.
+    assert busiest < WINDOW * 50, f"{busiest} requests in {WINDOW} s, {total} in all"
     assert url in client.run("zenml", "server", "list", "--pro-api-url", f"{secure.url}/api/v1")
+
+
+WINDOW = 5
+"""Seconds over which requests are counted."""
+
+
+def requests_of_tenants(platform: Platform) -> tuple[int, int]:
+    """Returns how many requests tenants got in all, and how many in the busiest `WINDOW` seconds."""
+    lines = (platform.data_dir / "log" / "gateway.log").read_text().splitlines()
+    times = [each["time"] for each in map(json.loads, lines) if each.get("route") == "tenant"]
+    busiest = max(sum(start <= time < start + WINDOW for time in times) for start in times)
+    print(f"{len(times)} requests of the client, {busiest} in the busiest {WINDOW} s")
+    return len(times), busiest
 
 
 def test_both_addresses_lead_to_the_tenant_and_one_is_named(secure: Platform) -> None:

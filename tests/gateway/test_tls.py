@@ -12,7 +12,7 @@ import pytest
 from harness.authority import Authority
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.tls import Certificate, server_context
-from nagaya.tls import CertificateError, examine, own_context, read_leaf, wanted_hosts
+from nagaya.tls import CertificateError, own_context, read_leaf, shortcomings, wanted_hosts
 from tests.gateway.harness import AUTH, Client, World, head, run, until, world
 
 NAME = "zenml.example.test"
@@ -263,9 +263,9 @@ def test_what_is_warned_about(authority: Authority) -> None:
     hosts = wanted_hosts(PUBLIC, f"{{tenant}}--{{organization}}.{NAME}")
     assert hosts == [NAME, f"tenant--organization.{NAME}"]
     good = authority.issue(NAME, f"*.{NAME}")
-    assert list(examine(*good, hosts)) == []
+    assert list(shortcomings(*good, hosts)) == []
     narrow = authority.issue(NAME, file="narrow", ends=dt.timedelta(days=3))
-    warnings = list(examine(*narrow, hosts))
+    warnings = list(shortcomings(*narrow, hosts))
     assert len(warnings) == 2
     assert f"does not cover tenant--organization.{NAME}" in warnings[0]
     assert "expires at" in warnings[1]

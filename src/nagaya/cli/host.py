@@ -49,11 +49,11 @@ def check_certificate(config: PlatformConfig) -> list[str]:
     """
     if config.tls_certificate is None or config.tls_key is None:
         return []
-    from nagaya.tls import CertificateError, examine, wanted_hosts  # noqa: PLC0415  (only with a certificate)
+    from nagaya.tls import CertificateError, shortcomings, wanted_hosts  # noqa: PLC0415  (only with a certificate)
 
     try:
         hosts = wanted_hosts(config.public_url, config.gateway.get("tenant_hosts"))
-        return list(examine(config.tls_certificate, config.tls_key, hosts))
+        return list(shortcomings(config.tls_certificate, config.tls_key, hosts))
     except CertificateError as error:
         raise CliError(str(error), ExitCode.USAGE, error="InvalidCertificate") from error
 
