@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 REMEMBERED = 20_000
@@ -66,6 +67,7 @@ class Buckets:
         return None
 
 
+@lru_cache(maxsize=4096)
 def address_key(address: str) -> str | None:
     """The key of a caller's address: an IPv6 network of 64 bits, which one customer has, counts as one.
 
