@@ -139,6 +139,8 @@ def test_chromium_uses_the_platforms_origin_and_has_no_session_on_a_tenants(
         # Chromium reads its authorities from a database that only its own tools write; httpx checks the chain above.
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text) if "Content Security" in message.text else None)
         # Another name of the platform: the browser is sent to the public one.
         page.goto(f"https://www.{DOMAIN}:{secure.port}/login")
         assert page.url == f"{secure.url}/login"
@@ -150,11 +152,12 @@ def test_chromium_uses_the_platforms_origin_and_has_no_session_on_a_tenants(
         assert cookies["__Host-nagaya"]["secure"]
         assert cookies["__Host-nagaya"]["domain"] == DOMAIN
         page.goto(f"{secure.url}/t/acme/staging/docs")
-        page.wait_for_selector(".opblock", timeout=60_000)
+        page.wait_for_selector(".opblock", timeout=120_000)
         fetched = "fetch('api/v1/stacks').then(answer => answer.status)"
         assert page.evaluate(fetched) == 200
         page.goto(f"https://{HOST}:{secure.port}/docs")
-        page.wait_for_selector(".opblock", timeout=60_000)
+        page.wait_for_selector(".opblock", timeout=120_000)
+        assert refused == []
         assert "your browser's session" in page.inner_text("body")
         assert page.evaluate(fetched) == 401
         page.goto(f"https://{HOST}:{secure.port}/")
