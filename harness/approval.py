@@ -1,6 +1,7 @@
 """Signs in and approves a device through the platform's pages, the way a browser without scripts does."""
 
 import re
+import ssl
 import urllib.parse
 from html.parser import HTMLParser
 
@@ -49,11 +50,14 @@ class Person:
 
     Args:
         url: The platform's public URL.
+        proxy: Address of an HTTP proxy that resolves the platform's name.
+        context: What trusts the platform's certificate.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, proxy: str | None = None, context: ssl.SSLContext | None = None) -> None:
         self.url = url
-        self.browser = httpx.Client(follow_redirects=True, timeout=60)
+        trusted = True if context is None else context
+        self.browser = httpx.Client(follow_redirects=True, timeout=60, proxy=proxy, verify=trusted, trust_env=False)
 
     def close(self) -> None:
         """Closes the browser."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ class Platform:
         settings: Further `NAGAYA_*` settings.
         organization: Organization to create at the start.
         tenant: Tenant to create at the start.
+        host: Its public host name, if it speaks TLS; `settings` name the certificate.
+        context: What trusts that certificate.
     """
 
     def __init__(
@@ -42,16 +45,20 @@ class Platform:
         settings: dict[str, str] | None = None,
         organization: str | None = "acme",
         tenant: str | None = "staging",
+        host: str | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.host, self.context = host, context
+        self.url = f"http://127.0.0.1:{self.port}" if host is None else f"https://{host}:{self.port}"
         self.organization = organization
         self.tenant = tenant
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("NAGAYA_", "ZENML_"))},
             "NAGAYA_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "NAGAYA_ENGINES_DIR": os.environ.get("NAGAYA_ENGINES_DIR", str(ROOT / ".engines")),
+            **({} if host is None else {"NAGAYA_PUBLIC_URL": self.url}),
             **(settings or {}),
         }
         self.output = ""
@@ -111,16 +118,19 @@ class Platform:
     @property
     def address(self) -> Address:
         """The public address."""
-        return Address(port=self.port)
+        return self._address("")
+
+    def _address(self, prefix: str) -> Address:
+        return Address(port=self.port, prefix=prefix, host=self.host, context=self.context)
 
     def api(self, token: str | None = None) -> Caller:
         """Returns a caller of the platform's API (paths below `/api/v1`)."""
-        return self._tracked(Caller(Address(port=self.port, prefix="/api/v1"), token))
+        return self._tracked(Caller(self._address("/api/v1"), token))
 
     def tenant_caller(self, tenant: str, token: str | None = None, organization: str | None = None) -> Caller:
         """Returns a caller of a tenant through the gateway."""
         prefix = f"/t/{organization or self.organization}/{tenant}"
-        return self._tracked(Caller(Address(port=self.port, prefix=prefix), token))
+        return self._tracked(Caller(self._address(prefix), token))
 
     def _tracked(self, caller: Caller) -> Caller:
         self._callers.append(caller)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 import time
 import urllib.parse
 from collections.abc import Mapping
@@ -23,18 +24,37 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class TlsConnection(http.client.HTTPSConnection):
+    """A connection to this machine that asks for a server by another name."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._tls = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens: a unix socket's path or a TCP port of this host, and the prefix in front of its paths."""
+    """Where a server listens: a unix socket's path or a TCP port of this host, and the prefix in front of its paths.
+
+    With a `context` TLS is spoken there; `host` is the name to ask for, if it is another than the address.
+    """
 
     socket: str | None = None
     port: int | None = None
     prefix: str = ""
+    host: str | None = None
+    context: ssl.SSLContext | None = None
 
     def connect(self, timeout: float = 60.0) -> http.client.HTTPConnection:
         """Returns a connection that opens at its first request."""
         if self.socket is not None:
             return UnixConnection(self.socket, timeout)
+        if self.context is not None:
+            return TlsConnection(self.host or "127.0.0.1", self.port or 443, self.context, timeout)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
 

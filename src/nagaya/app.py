@@ -17,7 +17,7 @@ from nagaya.audit import endpoints as audit
 from nagaya.db.errors import reason_of
 from nagaya.db.outage import Outage
 from nagaya.engines import endpoints as engines
-from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
+from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable, responses
 from nagaya.http import documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
@@ -77,7 +77,7 @@ def create_app(state: AppState) -> FastAPI:
 
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
-    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
+    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable))
     # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
     for noun in (identity, organizations, teams, invitations, access, usage, tenants, engines, operations, audit, rbac):
         router.include_router(noun.router)

@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
+from nagaya.rates import Refused
+
 
 class ErrorBody(BaseModel):
     """The error envelope of the whole API; `detail` is the member that stock ZenML clients print."""
@@ -106,12 +108,20 @@ class PayloadTooLarge(NagayaError):
 
 
 class TooManyRequests(NagayaError):
-    """A rate limit was reached; `Retry-After` says when to try again (429)."""
+    """A rate limit was reached; `Retry-After` says when to try again (429).
+
+    Args:
+        detail: Which limit, in a sentence.
+        retry_after: Seconds until the next attempt has a chance.
+        limit: How much is allowed at once, told in `RateLimit-*` headers.
+        reset: Seconds until that much is allowed again; `retry_after` if left out.
+    """
 
     status = 429
 
-    def __init__(self, detail: str, *, retry_after: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(self, detail: str, *, retry_after: int, limit: int | None = None, reset: int | None = None) -> None:
+        told = () if limit is None else Refused(limit, retry_after, reset or retry_after).headers()
+        super().__init__(detail, headers={"Retry-After": str(retry_after), **dict(told)})
 
 
 class Unavailable(NagayaError):

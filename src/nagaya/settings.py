@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nagaya.gateway.proxies import parse_networks
+from nagaya.hosts import HostPattern, HostPatternError
+
 if TYPE_CHECKING:
     from nagaya.runtime.config import PlatformConfig
 
@@ -25,6 +28,17 @@ CLIENT_VARIABLES = {
 """Variables of the command line; they are no settings of the platform, and they are not refused either."""
 INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW"}
 """Set by the supervisor for the processes that it starts."""
+
+
+_GATEWAY_FIELDS = (
+    "tenant_hosts",
+    "hsts_seconds",
+    "trusted_proxies",
+    "forwarded_family",
+    "address_rate",
+    "address_burst",
+)
+"""Settings that go to the gateway under their own names."""
 
 
 class SettingsError(Exception):
@@ -85,6 +99,69 @@ class Address(BaseSettings):
         description="The one address that browsers and clients use, as they see it (scheme, host, port; no path). "
         "Stock clients compare it literally. Default: `http://<host>:<port>`.",
     )
+
+
+class Network(BaseSettings):
+    """Hosts, TLS and proxies"""
+
+    tenant_hosts: str | None = Field(
+        None,
+        description="A host name per tenant by pattern, such as `{tenant}--{organization}.zenml.example.com`, on the "
+        "scheme and port of the public URL; needs DNS and a certificate for `*.zenml.example.com`. "
+        "Default: tenants by path, `<public URL>/t/<organization>/<tenant>`.",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the server's certificate and the intermediate ones after it. With it the platform "
+        "speaks TLS on its port; changed files are taken over within seconds.",
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with the certificate's private key, without a passphrase; root alone may read it."
+    )
+    http_redirect_port: int | None = Field(
+        None, ge=1, le=65535, description="Further port, of plain HTTP, that only redirects readers to the public URL."
+    )
+    hsts_seconds: int = Field(
+        31_536_000,
+        ge=0,
+        le=10 * 365 * 86400,
+        description="For how long browsers shall insist on TLS once they have used it (`Strict-Transport-Security`), "
+        "seconds; sent if the public URL is https. 0: not sent.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses and CIDR ranges of reverse proxies, separated by commas. Only their forwarding headers "
+        "are believed; everybody else's are overwritten.",
+    )
+    forwarded_family: Literal["x-forwarded", "forwarded"] = Field(
+        "x-forwarded",
+        description="Which headers the trusted proxies set: `x-forwarded` (`X-Forwarded-For`, `-Proto`, `-Host`) or "
+        "`forwarded` (RFC 7239). The other ones are ignored, since proxies pass them on as clients wrote them.",
+    )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        texts = tuple(text.strip() for text in value.split(",") if text.strip())
+        parse_networks(texts)
+        return texts
+
+
+class RateLimits(BaseSettings):
+    """Rate limits"""
+
+    address_rate: float = Field(
+        300, ge=0, description="Requests a second from one address (IPv6: /64) in the long run; 0 is no limit."
+    )
+    address_burst: int = Field(6000, ge=1, description="Requests at once from one address.")
+    principal_rate: float = Field(
+        100,
+        ge=0,
+        description="Requests a second of one principal at the API, and with one credential at tenants; 0 is no limit.",
+    )
+    principal_burst: int = Field(2000, ge=1, description="Requests at once of one principal.")
 
 
 class Administrator(BaseSettings):
@@ -178,6 +255,8 @@ class Logging(BaseSettings):
 GROUPS: tuple[type[BaseSettings], ...] = (
     Place,
     Address,
+    Network,
+    RateLimits,
     Administrator,
     Isolation,
     Tenants,
@@ -188,11 +267,31 @@ GROUPS: tuple[type[BaseSettings], ...] = (
 )
 """The sections of the reference page, in order; each group's docstring is its heading."""
 
-API_FIELDS = {"log_level", *Sessions.model_fields, *Organizations.model_fields, *Enrollment.model_fields}
+API_FIELDS = {
+    "log_level",
+    "tenant_hosts",
+    "principal_rate",
+    "principal_burst",
+    *Sessions.model_fields,
+    *Organizations.model_fields,
+    *Enrollment.model_fields,
+}
 """Fields that only the api reads."""
 
 
-class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Enrollment, Logging):
+class Settings(
+    Place,
+    Address,
+    Network,
+    RateLimits,
+    Administrator,
+    Isolation,
+    Tenants,
+    Sessions,
+    Organizations,
+    Enrollment,
+    Logging,
+):
     """All settings; `Settings.read` is the way to make one."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, frozen=True)
@@ -202,9 +301,25 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
         first, last = self.tenant_uids
         if first <= self.service_uid + 1 and self.service_uid <= last:
             raise ValueError(f"{PREFIX}SERVICE_UID and the id after it must lie outside {PREFIX}TENANT_UIDS")
+        self._consistent_network()
         if self.separate_users == "yes" and os.geteuid() != 0:
             raise ValueError(f"{PREFIX}SEPARATE_USERS=yes needs root; start as root, or say auto or no")
         return self
+
+    def _consistent_network(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY belong together; set both")
+        if self.tls_certificate is not None and self.public_url and not self.public_url.startswith("https://"):
+            raise ValueError(f"{PREFIX}PUBLIC_URL must begin with https:// when {PREFIX}TLS_CERTIFICATE is set")
+        if self.http_redirect_port is not None and not self.address.startswith("https://"):
+            raise ValueError(f"{PREFIX}HTTP_REDIRECT_PORT needs a public URL with https to redirect to")
+        if self.http_redirect_port == self.port:
+            raise ValueError(f"{PREFIX}HTTP_REDIRECT_PORT must differ from {PREFIX}PORT")
+        if self.tenant_hosts is not None:
+            try:
+                HostPattern.parse(self.tenant_hosts, self.address)
+            except HostPatternError as error:
+                raise ValueError(f"{PREFIX}TENANT_HOSTS cannot be used: {error}") from error
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:
@@ -223,7 +338,8 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
     @property
     def address(self) -> str:
         """The public URL, with its default filled in."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        scheme = "http" if self.tls_certificate is None else "https"
+        return self.public_url or f"{scheme}://{self.host}:{self.port}"
 
     @property
     def users_are_separate(self) -> bool:
@@ -243,6 +359,9 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
             "host": self.host,
             "port": self.port,
             "public_url": self.address,
+            "tls_certificate": _absolute(self.tls_certificate),
+            "tls_key": _absolute(self.tls_key),
+            "redirect_port": self.http_redirect_port,
             "detach": detach,
             "database_url": self.database_url.get_secret_value() if self.database_url else None,
             "master_key_file": self.master_key_file,
@@ -258,6 +377,9 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
         values["gateway"] = {
             "wake_seconds": float(self.wake_timeout),
             "access_log": self.log_level in {"debug", "info"},
+            "credential_rate": self.principal_rate,
+            "credential_burst": self.principal_burst,
+            **self.model_dump(include=set(_GATEWAY_FIELDS)),
         }
         if self.engines_dir:
             values["engines_dir"] = Path(os.path.abspath(self.engines_dir.expanduser()))  # noqa: PTH100  (keeps links)
@@ -265,6 +387,11 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
             return PlatformConfig.create(data_dir, **values)
         except ConfigError as error:
             raise SettingsError(str(error)) from error
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """The path from the root, links kept: tools for renewal exchange them."""
+    return None if path is None else Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
 
 
 def variable(field: str) -> str:

@@ -15,7 +15,7 @@ _PAGE = """<!DOCTYPE html>
 <link rel="icon" href="{assets}/icon.svg" type="image/svg+xml">
 </head>
 <body>
-<div id="swagger-ui" data-openapi="{openapi}"></div>
+{note}<div id="swagger-ui" data-openapi="openapi.json"></div>
 <script src="{assets}/swagger/swagger-ui-bundle.js"></script>
 <script src="{assets}/swagger/init.js"></script>
 </body>
@@ -23,17 +23,24 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
+_NOTE = """<p style="margin: 1em 2em; font-family: sans-serif">This host name is for programs: your browser's session
+does not count here. Choose <em>Authorize</em> and paste a bearer token, or use the page of this API at
+<a href="{public_url}">{public_url}</a>, where it does.</p>
+"""
+
+
 def render(public_url: str, root_path: str) -> bytes:
-    """The page as UTF-8.
+    """The page as UTF-8. It names the description relative to itself, so it serves below any prefix.
 
     Args:
-        public_url: The platform's public origin.
-        root_path: The tenant's prefix.
+        public_url: The platform's public origin, from where its scripts come.
+        root_path: The tenant's path on the platform's origin, empty below a host name of its own, where no session
+            reaches it.
     """
     page = _PAGE.format(
+        note="" if root_path else _NOTE.format(public_url=html.escape(public_url, quote=True)),
         title=html.escape(f"API of {root_path.removeprefix('/t/') or 'this tenant'}"),
         assets=html.escape(f"{public_url}/assets", quote=True),
-        openapi=html.escape(f"{root_path}/openapi.json", quote=True),
     )
     return page.encode()
 
@@ -42,8 +49,8 @@ def headers(public_url: str) -> tuple[tuple[str, str], ...]:
     """Response headers of the page; scripts and connections only to the origin that serves it.
 
     Args:
-        public_url: The platform's public origin, allowed beside `'self'` so that the page also works below a host
-            name of the tenant's own.
+        public_url: The platform's public origin. The page may be below a host name of the tenant's own: connections
+            go to where the page is.
     """
     parts = urlsplit(public_url)
     origin = f"{parts.scheme}://{parts.netloc}"

@@ -86,7 +86,6 @@ class Guard:
         self._tokens = Tokens(tenant.policy, str(tenant.settings.tenant_id))
         self._login = Login(tenant, self._tokens)
         self._threads: CapacityLimiter | None = None
-        self._docs = docs_page.render(tenant.settings.public_url, tenant.settings.root_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request; see the module's description."""
@@ -129,10 +128,11 @@ class Guard:
         settings = self._tenant.settings
         path = found.route.path
         if path == "/openapi.json":
-            await respond(send, 200, await openapi_document.document(settings.root_path))
+            await respond(send, 200, await openapi_document.document(request.prefix))
         elif path == "/docs":
             head = docs_page.headers(settings.public_url)
-            await respond(send, 200, self._docs, content_type="text/html; charset=utf-8", headers=head)
+            page = docs_page.render(settings.public_url, request.prefix)
+            await respond(send, 200, page, content_type="text/html; charset=utf-8", headers=head)
         elif path.endswith("/device_authorization"):
             raise PlainRefusal(403, "Device authorization is not supported.")
         elif path.endswith("/login"):

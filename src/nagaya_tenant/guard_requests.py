@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ LONGEST_PATH = 4096
 LONGEST_QUERY = 65_536
 LARGEST_READ_BODY = 1_048_576
 IDEMPOTENCY = b"idempotency-key"
+PREFIX = b"x-forwarded-prefix"
+_PREFIX = re.compile(r"/t/[a-z0-9-]{1,64}/[a-z0-9-]{1,64}")
 _CONTROL = frozenset(range(32)) | {127}
 
 
@@ -27,12 +30,15 @@ class Request:
         method: HTTP method.
         path: Decoded path without the tenant's prefix.
         headers: Names in lower case; cookies are not among them.
+        prefix: The path in front of this request's, as the client sees it: a tenant below a host name of its own is
+            reached by path too.
     """
 
     scope: Scope
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
+    prefix: str = ""
 
     @classmethod
     def read(cls, scope: Scope, root_path: str) -> Request:
@@ -47,17 +53,23 @@ class Request:
             BadRequest: Control characters, too long, ambiguous, or otherwise not a request for anybody.
         """
         path, query = scope["path"], scope.get("query_string", b"")
-        if root_path and (path == root_path or path.startswith(root_path + "/")):
-            path = path[len(root_path) :] or "/"
-            if path == root_path or path.startswith(root_path + "/"):
+        headers = [(name.lower(), value) for name, value in scope["headers"] if name.lower() != b"cookie"]
+        prefix = root_path or _forwarded_prefix(headers)
+        if prefix and (path == prefix or path.startswith(prefix + "/")):
+            path = path[len(prefix) :] or "/"
+            if path == prefix or path.startswith(prefix + "/"):
                 raise BadRequest("The path repeats the prefix of the tenant.", status=404)
         if len(path) > LONGEST_PATH or len(query) > LONGEST_QUERY:
             raise BadRequest("The address is too long.", status=414)
         if any(ord(char) in _CONTROL for char in path) or b"%00" in query or b"\0" in query:
             raise BadRequest("The address contains control characters.")
-        headers = [(name.lower(), value) for name, value in scope["headers"] if name.lower() != b"cookie"]
-        request = cls({**scope, "path": path, "raw_path": None, "headers": headers}, scope["method"], path, headers)
+        request = cls(
+            {**scope, "path": path, "raw_path": None, "headers": headers}, scope["method"], path, headers, prefix
+        )
         request.scope.pop("raw_path")
+        if prefix and not root_path:
+            # What the application derives from the address, such as the target of a redirect, is below it as well.
+            request.scope["root_path"] = prefix
         for name in (b"authorization", b"content-length", b"content-type", IDEMPOTENCY):
             if sum(each == name for each, _ in headers) > 1:
                 raise BadRequest(f"The header {name.decode()} is given more than once.")
@@ -121,6 +133,12 @@ class Request:
         except ValueError:
             raise BadRequest("The header Idempotency-Key must be a UUID.") from None
         self.replace_header(IDEMPOTENCY, str(uuid.uuid5(given, f"{principal} {self.method} {self.path}")))
+
+
+def _forwarded_prefix(headers: list[tuple[bytes, bytes]]) -> str:
+    """The prefix that the gateway took off; it overwrites what clients send under this name."""
+    given = dict(headers).get(PREFIX, b"").decode("latin-1")
+    return given if _PREFIX.fullmatch(given) else ""
 
 
 def refuse_raw_key(token: str) -> None:

@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from harness.authority import Authority
 from nagaya.cli import doctor
 from nagaya.cli.doctor import Finding
 from nagaya.engines import locks
@@ -170,3 +172,20 @@ def test_user_ids_that_somebody_else_uses_too(tmp_path: Path) -> None:
         assert list(doctor.check_uid_overlap(other.run_dir, 900_000, 900_010)) == []
     finally:
         process.communicate()
+
+
+def test_the_certificate(config: PlatformConfig, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    assert "certificate" not in found(config)
+    good = authority.issue("zenml.example.test", "*.zenml.example.test")
+    pattern = {"tenant_hosts": "{tenant}--{organization}.zenml.example.test"}
+    secure = replace(
+        config, public_url="https://zenml.example.test", tls_certificate=good[0], tls_key=good[1], gateway=pattern
+    )
+    assert found(secure)["certificate"].state == "ok"
+    assert found(secure)["transport"].state == "ok"
+    narrow = authority.issue("zenml.example.test", file="narrow")
+    finding = found(replace(secure, tls_certificate=narrow[0], tls_key=narrow[1]))["certificate"]
+    assert (finding.state, "does not cover tenant--organization" in finding.message) == ("warning", True)
+    finding = found(replace(secure, tls_key=narrow[1]))["certificate"]
+    assert (finding.state, "does not belong to the certificate" in finding.message) == ("error", True)

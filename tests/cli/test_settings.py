@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,51 @@ def test_separate_users_reach_the_processes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     config = read(monkeypatch, TENANT_UIDS="300000-300009").platform_config()
     assert (config.service_uid, config.tenant_uids) == (199990, (300000, 300009))
+
+
+NETWORK = {
+    "PUBLIC_URL": "https://zenml.example.com",
+    "TLS_CERTIFICATE": "chain.pem",
+    "TLS_KEY": "key.pem",
+    "HTTP_REDIRECT_PORT": "8080",
+    "TENANT_HOSTS": "{tenant}--{organization}.zenml.example.com",
+    "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,",
+}
+
+
+def test_the_network_reaches_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read(monkeypatch, **NETWORK, ADDRESS_RATE="7.5", PRINCIPAL_BURST="9").platform_config()
+    assert config.tls_certificate == Path("chain.pem").absolute()
+    assert config.tls_key == Path("key.pem").absolute()
+    assert config.redirect_port == 8080
+    assert config.api["tenant_hosts"] == config.gateway["tenant_hosts"] == NETWORK["TENANT_HOSTS"]
+    assert config.gateway["trusted_proxies"] == ("10.0.0.0/8", "192.0.2.1")
+    assert config.gateway["address_rate"] == 7.5
+    assert config.api["principal_burst"] == config.gateway["credential_burst"] == 9
+
+
+def test_with_a_certificate_the_address_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, TLS_CERTIFICATE="chain.pem", TLS_KEY="key.pem")
+    assert settings.address == "https://127.0.0.1:8440"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"TLS_KEY": ""}, "NAGAYA_TLS_CERTIFICATE and NAGAYA_TLS_KEY belong together"),
+        ({"PUBLIC_URL": "http://zenml.example.com"}, "NAGAYA_PUBLIC_URL must begin with https://"),
+        ({"HTTP_REDIRECT_PORT": "8440"}, "must differ from NAGAYA_PORT"),
+        ({"TENANT_HOSTS": "{tenant}-{organization}.zenml.example.com"}, "NAGAYA_TENANT_HOSTS cannot be used: na"),
+        ({"TENANT_HOSTS": "{tenant}.zenml.example.com"}, "the field {organization} must occur exactly once"),
+        ({"TENANT_HOSTS": "{tenant}--{organization}.x.com", "PUBLIC_URL": "https://ab--cd.x.com"}, "covers the host"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8,nginx"}, "NAGAYA_TRUSTED_PROXIES cannot be used: 'nginx' is no address"),
+        ({"FORWARDED_FAMILY": "cf"}, "NAGAYA_FORWARDED_FAMILY cannot be used"),
+        ({"TLS_CERTIFICATE": "", "TLS_KEY": "", "PUBLIC_URL": ""}, "NAGAYA_HTTP_REDIRECT_PORT needs a public URL"),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        read(monkeypatch, **(NETWORK | changed))
 
 
 def test_the_command_refuses_bad_settings_as_usage(nagaya: Nagaya, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,6 +233,14 @@ class Answer:
         """The body as JSON."""
         return json.loads(self.body)
 
+    def error(self) -> tuple[str, str]:
+        """Class and sentence of an error, in ZenML's shape or the API's."""
+        body = self.json()
+        if "error" in body:
+            return body["error"], body["detail"]
+        name, sentence = body["detail"]
+        return name, sentence
+
 
 class Client:
     """A client connection that sends raw bytes and reads answers with h11."""

@@ -137,9 +137,9 @@ def test_what_a_tenant_serves_is_never_a_page_of_the_platform() -> None:
                 assert policies[-1] == SANDBOX, path
                 assert [value for name, value in reply.headers if name == "x-content-type-options"] == ["nosniff"]
             # The documentation may run the platform's scripts, and none of the tenant's.
-            reply = await w.ask("GET", "/t/acme/one/docs", AUTH, host="127.0.0.1:8440")
+            reply = await w.ask("GET", "/t/acme/one/docs", AUTH)
             policies = [value for name, value in reply.headers if name == "content-security-policy"]
-            assert policies[-1].startswith("script-src 127.0.0.1:8440/assets/; object-src 'none'")
+            assert policies[-1].startswith(f"script-src {w.gateway.settings.public_url}/assets/; object-src 'none'")
 
     run(test)
 

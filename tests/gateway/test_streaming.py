@@ -247,7 +247,7 @@ def test_a_kept_connection_that_dies_is_replaced_where_that_is_harmless(method: 
             if status == 200:
                 assert attempts[0].body == attempts[1].body == body
             elif method == "POST":
-                assert "may or may not" in reply.json()["detail"][1]
+                assert "may or may not" in reply.error()[1]
 
     run(test)
 
@@ -424,6 +424,7 @@ def test_the_log_tells_what_happened_without_secrets() -> None:
             assert line == {
                 "event": "request",
                 "request_id": "abc",
+                "address": "127.0.0.1",
                 "tenant": "11111111-1111-4111-8111-111111111111",
                 "route": "tenant",
                 "method": "GET",
@@ -443,7 +444,7 @@ def test_a_fault_in_the_gateway_concerns_one_request_only(monkeypatch: pytest.Mo
                 patch.setattr(w.gateway, "_dispatch", lambda *_: 1 / 0)
                 client.send(head("GET", "/x"))
                 reply = await client.receive()
-            assert (reply.status, reply.json()["detail"][0]) == (500, "InternalError")
+            assert (reply.status, reply.error()[0]) == (500, "InternalError")
             assert "division" not in reply.body.decode()
             assert any("ZeroDivisionError" in line.get("error", "") for line in w.log())
             assert (await w.ask("GET", "/x")).status == 200

@@ -61,7 +61,7 @@ def test_only_plausible_credentials_wake(credential: str, wakes: bool) -> None:
             assert reply.status == (200 if wakes else 401)
             assert len(w.keeper.called("wake")) == wakes
             if not wakes:
-                assert reply.json()["detail"][0] == "CredentialsNotValid"
+                assert reply.error()[0] == "CredentialsNotValid"
                 assert reply.get("www-authenticate") == "Bearer"
 
     run(test)
@@ -103,7 +103,7 @@ def test_a_failed_wake_says_why(code: str, status: int, retry: str | None) -> No
             w.keeper.on_wake = wake
             reply = await w.ask("GET", "/t/acme/one/x", AUTH)
             assert (reply.status, reply.get("retry-after")) == (status, retry)
-            assert "The reason <b>is</b> this." in reply.json()["detail"][1]
+            assert "The reason <b>is</b> this." in reply.error()[1]
             page = await w.ask("GET", "/t/acme/one/x", AUTH, HTML, host=f"127.0.0.1:{w.port}")
             assert page.status == status
             assert (page.get("content-type") or "").startswith("text/html")
@@ -135,11 +135,11 @@ def test_waiting_for_a_wake_is_bounded() -> None:
             w.keeper.on_wake = wake
             reply = await w.ask("GET", "/t/acme/one/x", AUTH)
             assert (reply.status, reply.get("retry-after")) == (503, "5")
-            assert "it is asleep" in reply.json()["detail"][1]
+            assert "it is asleep" in reply.error()[1]
             await w.keeper.stop()
             await until(lambda: not w.gateway.link.connected)
             reply = await w.ask("GET", "/t/acme/one/x", AUTH)
-            assert "does not answer" in reply.json()["detail"][1]
+            assert "does not answer" in reply.error()[1]
 
     run(test)
 

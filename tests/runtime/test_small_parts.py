@@ -17,7 +17,7 @@ from nagaya.runtime.config import LONGEST_SOCKET_NAME, SOCKET_PATH_LIMIT, Config
 from nagaya.runtime.files import StateFileError, read_json, write_json
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local.backoff import Backoff
-from nagaya.runtime.local.environment import Secrets, build_spawn, process_name
+from nagaya.runtime.local.environment import Secrets, build_spawn, process_name, readdressed
 from nagaya.runtime.local.limiter import WakeLimiter
 from nagaya.runtime.local.processes import descendants_of_user, end_user
 from nagaya.runtime.local.uids import UidAllocator, UidsExhaustedError, private_directory
@@ -31,6 +31,27 @@ def a_spec(**values: object) -> dict[str, object]:
         "root_path": "/t/a/s", "api_url": "http://h/api/v1", "dashboard_url": "http://h/o/a",
     }  # fmt: skip
     return base | values
+
+
+class TestAddresses:
+    def test_a_cached_info_is_given_the_new_addresses(self) -> None:
+        before = TenantSpec.from_json(a_spec())
+        own = {
+            "server_url": "https://s--a.h",
+            "root_path": "",
+            "api_url": "https://h/api/v1",
+            "dashboard_url": "https://h/o/a",
+        }
+        after = TenantSpec.from_json(a_spec(**own))
+        info = {
+            "server_url": "http://h/t/a/s", "pro_api_url": "http://h/api/v1", "pro_dashboard_url": "http://h/o/a",
+            "dashboard_url": "http://h/o/a/workspaces/staging", "version": "0.98.0", "metadata": {"x": "http://h/t/a/s"},
+        }  # fmt: skip
+        assert readdressed(info, before, after) == {
+            "server_url": "https://s--a.h", "pro_api_url": "https://h/api/v1", "pro_dashboard_url": "https://h/o/a",
+            "dashboard_url": "https://h/o/a/workspaces/staging", "version": "0.98.0", "metadata": {"x": "http://h/t/a/s"},
+        }  # fmt: skip
+        assert readdressed({"version": "0.98.0"}, before, after) == {"version": "0.98.0"}
 
 
 class TestFiles:

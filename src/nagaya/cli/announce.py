@@ -14,6 +14,7 @@ from nagaya.cli.client import ApiClient
 from nagaya.cli.connect import connection_lines
 from nagaya.cli.errors import CliError, ExitCode
 from nagaya.cli.output import Output
+from nagaya.tls import own_context
 
 if TYPE_CHECKING:
     from nagaya.runtime.config import PlatformConfig
@@ -56,8 +57,10 @@ def with_administrator(
 ) -> resolve.Json | None:
     """Runs `action` with a client that reaches the gateway from this machine, whatever the public URL leads through."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104  (compared, not bound)
-    address = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
-    client = ApiClient(address, token, host=urlsplit(config.public_url).netloc)
+    scheme = "https" if config.tls_certificate is not None else "http"
+    address = f"{scheme}://[{host}]:{config.port}" if ":" in host else f"{scheme}://{host}:{config.port}"
+    verify = own_context(config.tls_certificate) if config.tls_certificate is not None else None
+    client = ApiClient(address, token, host=urlsplit(config.public_url).netloc, verify=verify)
     try:
         return action(client)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,16 +38,20 @@ class ApiClient:
         url: Public URL of the platform, without a trailing slash.
         token: Bearer token; None for calls that need none.
         host: Host header, if it must differ from the address that is connected to.
+        verify: Which certificates are trusted, if not those of the system.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, host: str | None = None) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, host: str | None = None, verify: ssl.SSLContext | None = None
+    ) -> None:
         self.url = url
         headers = {"User-Agent": f"nagaya/{__version__}", "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if host:
             headers["Host"] = host
-        self._http = httpx.Client(base_url=url + API, headers=headers, timeout=TIMEOUT)
+        trusted = True if verify is None else verify
+        self._http = httpx.Client(base_url=url + API, headers=headers, timeout=TIMEOUT, verify=trusted)
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Sends one request; `arguments` are httpx's (`json`, `params`, `data`, `headers`).

@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from nagaya.runtime.config import PlatformConfig
+from nagaya.tls import CertificateError, shortcomings, wanted_hosts
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 TIME_ERROR = 5
@@ -219,6 +220,22 @@ def check_uid_overlap(run_dir: Path, first: int, last: int) -> Iterator[Finding]
         yield Finding("tenant_uids", "warning", text, "Give each its own range: NAGAYA_TENANT_UIDS.")
 
 
+def check_certificate(config: PlatformConfig) -> Iterator[Finding]:
+    """Whether the TLS certificate, if there is one, can be used, for every host that it is needed for."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return
+    hosts = wanted_hosts(config.public_url, config.gateway.get("tenant_hosts"))
+    try:
+        troubles = list(shortcomings(config.tls_certificate, config.tls_key, hosts))
+    except CertificateError as error:
+        yield Finding("certificate", "error", str(error), "The platform refuses to start with it.")
+        return
+    for trouble in troubles:
+        yield Finding("certificate", "warning", trouble, "Have it issued anew.")
+    if not troubles:
+        yield Finding("certificate", "ok", "The TLS certificate is valid and covers every host that is needed.")
+
+
 def check_protection(config: PlatformConfig) -> Iterator[Finding]:
     """What is not protected on this host (SECURITY.md has the reasons)."""
     if config.tenant_uids is None:
@@ -228,9 +245,10 @@ def check_protection(config: PlatformConfig) -> Iterator[Finding]:
         first, last = config.tenant_uids
         yield Finding("tenant_users", "ok", f"Each tenant runs as a user of its own ({first} to {last}).")
         yield from check_uid_overlap(config.run_dir, first, last)
+    yield from check_certificate(config)
     parts = urlsplit(config.public_url)
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
         text = f"{config.public_url} is not encrypted: passwords and tokens can be read on the way."
-        yield Finding("transport", "warning", text, "Put a TLS proxy in front and say --public-url https://…")
+        yield Finding("transport", "warning", text, "Speak TLS: docs/how-to/tls.md says how.")
     else:
         yield Finding("transport", "ok", "Credentials do not cross a network unencrypted.")

@@ -41,6 +41,23 @@ def make_config(settings: Settings, *, detach: bool = False) -> PlatformConfig:
         raise CliError(str(error), ExitCode.USAGE, error="InvalidSettings") from error
 
 
+def check_certificate(config: PlatformConfig) -> list[str]:
+    """What is not good about the TLS certificate, in sentences; nothing without one.
+
+    Raises:
+        CliError: it cannot be used.
+    """
+    if config.tls_certificate is None or config.tls_key is None:
+        return []
+    from nagaya.tls import CertificateError, shortcomings, wanted_hosts  # noqa: PLC0415  (only with a certificate)
+
+    try:
+        hosts = wanted_hosts(config.public_url, config.gateway.get("tenant_hosts"))
+        return list(shortcomings(config.tls_certificate, config.tls_key, hosts))
+    except CertificateError as error:
+        raise CliError(str(error), ExitCode.USAGE, error="InvalidCertificate") from error
+
+
 def stored_config(data_dir: Path | None = None) -> PlatformConfig | None:
     """The configuration that `nagaya up` last wrote for a data directory (default: that of the settings).
 

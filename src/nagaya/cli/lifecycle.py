@@ -15,7 +15,7 @@ import typer
 from nagaya.cli.announce import announce_when_ready, as_json, in_background
 from nagaya.cli.context import Cli, command
 from nagaya.cli.errors import CliError, ExitCode
-from nagaya.cli.host import make_config, read_settings, stored_config
+from nagaya.cli.host import check_certificate, make_config, read_settings, stored_config
 
 if TYPE_CHECKING:
     from nagaya.cli.bootstrap import BootstrapResult, Wanted
@@ -55,6 +55,8 @@ def up(
     wanted = Wanted(organization, tenant)
     if already_running(cli, config, wanted):
         return
+    for warning in check_certificate(config):
+        cli.out.note(warning)
     # What is made from here on holds secrets, and tenants' users may enter the data directory.
     os.umask(0o077)
     with supervisor_errors():

@@ -34,6 +34,7 @@ class Log:
         self.write(
             "request",
             request_id=request.request_id.decode(),
+            address=request.address,
             tenant=request.tenant_id,
             route=request.route_class,
             method=request.method.decode(),

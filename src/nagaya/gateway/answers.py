@@ -1,4 +1,4 @@
-"""Answers that the gateway makes itself: ZenML's error shape for programs, a small accessible page for browsers."""
+"""Answers that the gateway makes itself: an error in ZenML's or the API's shape for programs, a page for browsers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{title} · Nagaya</title>
-<link rel="stylesheet" href="/assets/nagaya.css"><link rel="icon" href="/assets/icon.svg" type="image/svg+xml"></head>
-<body><header class="bar"><a class="brand" href="/">
-<img src="/assets/icon.svg" alt="" width="28" height="28"> Nagaya</a></header>
+<link rel="stylesheet" href="{origin}/assets/nagaya.css">
+<link rel="icon" href="{origin}/assets/icon.svg" type="image/svg+xml"></head>
+<body><header class="bar"><a class="brand" href="{origin}/">
+<img src="{origin}/assets/icon.svg" alt="" width="28" height="28"> Nagaya</a></header>
 <main class="narrow"><div class="card"><p class="soft small">Error {status}</p><h1>{title}</h1><p>{sentence}</p>
-<div class="actions"><a class="button" href="/">Go to the start page</a></div>
+<div class="actions"><a class="button" href="{origin}/">Go to the start page</a></div>
 <p class="soft small">Request <code>{request_id}</code></p></div></main></body>
 </html>
 """
@@ -28,6 +29,7 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     410: "Deleted",
+    429: "Too many requests",
     502: "Something went wrong",
     503: "Not available at the moment",
     504: "No answer in time",
@@ -35,13 +37,9 @@ _TITLES = {
 """What people read instead of the names of HTTP; the sentence below it says more."""
 
 # The pages' own style sheet is all that it needs; while the api is away it reads well without.
-_PAGE_HEADERS = (
-    (
-        b"Content-Security-Policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
-        b"frame-ancestors 'none'",
-    ),
-    (b"Referrer-Policy", b"same-origin"),
+_POLICY = (
+    "default-src 'none'; style-src {origin}; img-src {origin}; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -54,8 +52,8 @@ class Reply:
     content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    def encode(self, *, request_id: bytes, head_only: bool, close: bool) -> bytes:
-        """Serialise for the wire; `head_only` leaves the body out, as HEAD demands."""
+    def encode(self, *, request_id: bytes, head_only: bool, close: bool, added: bytes = b"") -> bytes:
+        """Serialise for the wire; `head_only` leaves the body out, as HEAD demands; `added` is one more header line."""
         lines = [b"HTTP/1.1 %d %s" % (self.status, REASONS[self.status])]
         if self.body:
             lines.append(b"Content-Type: " + self.content_type)
@@ -65,6 +63,8 @@ class Reply:
         lines.append(b"Cache-Control: no-store")
         lines.append(b"X-Content-Type-Options: nosniff")
         lines.append(b"X-Request-ID: " + request_id)
+        if added:
+            lines.append(added)
         if close:
             lines.append(b"Connection: close")
         return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
@@ -97,13 +97,28 @@ class GatewayError(Exception):
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.sentence}"
 
-    def reply(self, *, html: bool, request_id: bytes) -> Reply:
-        """Render for a program, or with `html` for a person."""
+    def reply(self, *, html: bool, request_id: bytes, envelope: bool = False, origin: str = "") -> Reply:
+        """Render for a program, or with `html` for a person.
+
+        Args:
+            html: Whether a browser shows it.
+            request_id: The request's id.
+            envelope: For a program: the shape of the platform's API instead of ZenML's.
+            origin: For a person: where the page's style sheet is and its links lead to.
+        """
         headers = self.headers
         if self.retry_after is not None:
             headers += ((b"Retry-After", b"%d" % self.retry_after),)
         if not html:
-            return Reply(self.status, json.dumps({"detail": [self.code, self.sentence]}).encode(), headers=headers)
+            body: dict[str, object] = {"detail": [self.code, self.sentence]}
+            if envelope:
+                body = {
+                    "error": self.code,
+                    "detail": self.sentence,
+                    "fields": None,
+                    "request_id": request_id.decode("ascii"),
+                }
+            return Reply(self.status, json.dumps(body).encode(), headers=headers)
         if self.retry_after is not None:
             headers += ((b"Refresh", b"%d" % max(2, self.retry_after)),)
         page = _PAGE.format(
@@ -111,8 +126,11 @@ class GatewayError(Exception):
             status=self.status,
             sentence=escape(self.sentence),
             request_id=escape(request_id.decode("ascii")),
+            origin=escape(origin, quote=True),
         )
-        return Reply(self.status, page.encode(), b"text/html; charset=utf-8", headers + _PAGE_HEADERS)
+        policy = _POLICY.format(origin=origin or "'self'").encode()
+        headers += ((b"Content-Security-Policy", policy), (b"Referrer-Policy", b"same-origin"))
+        return Reply(self.status, page.encode(), b"text/html; charset=utf-8", headers)
 
 
 def too_large_body(limit: int) -> GatewayError:

@@ -10,7 +10,9 @@ from typing import Protocol, cast
 
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.answers import GatewayError, Reply, too_large_body
+from nagaya.gateway.forward import Additions
 from nagaya.gateway.limits import ConnectionLimits
+from nagaya.gateway.proxies import Proxies
 from nagaya.gateway.reader import RequestReader
 from nagaya.gateway.request import Request
 from nagaya.gateway.settings import GatewaySettings
@@ -25,6 +27,8 @@ class Frontend(Protocol):
     limits: ConnectionLimits
     connections: set[ClientConnection]
     closing: bool
+    proxies: Proxies
+    added: Additions
 
     def disconnected(self, client: ClientConnection) -> None:
         """A connection ended."""
@@ -36,23 +40,30 @@ class Frontend(Protocol):
 class ClientConnection(asyncio.Protocol):
     """One connection of a client."""
 
-    def __init__(self, frontend: Frontend) -> None:
+    def __init__(self, frontend: Frontend, *, redirects: bool = False) -> None:
         self._frontend = frontend
+        self.redirects = redirects
+        """Whether it came by the port of plain HTTP that only shows the way to TLS."""
         self._settings = frontend.settings
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self, frontend.settings)
         self.transport: asyncio.Transport | None = None
         self.address = ""
-        self.tls = False
+        self.scheme: bytes | None = None
+        """How the client speaks to us: `https`, or None, as nobody knows what is in front of plain HTTP."""
+        self.behind_proxy = False
+        """Whether the peer is a trusted proxy, which tells whose requests it passes on."""
         self.upstream: UpstreamConnection | None = None
         """The connection whose answer is being passed on, so that it can be paused."""
         self.answering = False
         """Whether bytes of an answer to the current request went out."""
-        self.forwarded: tuple[bytes, bytes] = (b"", b"")
-        """The forwarding headers of the last Host value: most connections only ever use one."""
+        self.forwarded: tuple[object, bytes] = (None, b"")
+        """The forwarding headers of the last Host value and caller: most connections only ever have one."""
+        self.added = frontend.added
         self._sent = 0
         self._status = 0
         self._admitted = False
+        self._counted = ""
         self._queue: deque[Request | GatewayError] = deque()
         self._current: Request | None = None
         self._task: asyncio.Task[None] | None = None
@@ -72,10 +83,16 @@ class ClientConnection(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else "unix"
-        self.tls = transport.get_extra_info("ssl_object") is not None
+        if transport.get_extra_info("ssl_object") is not None:
+            self.scheme = b"https"
+        elif self.redirects:
+            self.scheme = b"http"
+        self.behind_proxy = self._frontend.proxies.trusts(self.address)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._frontend.connections.add(self)
-        self._admitted = self._frontend.limits.admit(self.address)
+        # A proxy is as many clients as are behind it: only the limit on all connections holds for it.
+        self._counted = "" if self.behind_proxy else self.address
+        self._admitted = self._frontend.limits.admit(self._counted)
         if self._admitted:
             self._wait_for_request()
         else:
@@ -98,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = None
         self._frontend.disconnected(self)
         if self._admitted:
-            self._frontend.limits.release(self.address)
+            self._frontend.limits.release(self._counted)
         self._queue.clear()
         self._reader.stop()
         if self._task is not None:
@@ -203,6 +220,9 @@ class ClientConnection(asyncio.Protocol):
         wait = self._settings.stall_seconds if incomplete else self._settings.response_seconds
         self._deadline = self._loop.time() + wait
         request.body.on_overflow = self._overflow
+        request.address, request.scheme = self.address, self.scheme
+        if self.behind_proxy:
+            self._frontend.proxies.read(request, self.address)
         try:
             await self._frontend.handle(self, request)
         except asyncio.CancelledError:
@@ -266,14 +286,18 @@ class ClientConnection(asyncio.Protocol):
         close = self.must_close(request)
         self.answer_started(reply.status)
         head_only = request.method == b"HEAD"
-        self.write([reply.encode(request_id=request.request_id, head_only=head_only, close=close)])
+        security = self.added.secure(request)
+        self.write([reply.encode(request_id=request.request_id, head_only=head_only, close=close, added=security)])
 
     def send_error(self, request: Request, error: GatewayError) -> None:
         """Answer with an error; an answer that has begun can only be broken off."""
         if self.answering:
             self.break_off()
             return
-        reply = error.reply(html=request.wants_html, request_id=request.request_id)
+        envelope = request.route_class == "api"
+        reply = error.reply(
+            html=request.wants_html, request_id=request.request_id, envelope=envelope, origin=self.added.origin
+        )
         self.send_reply(request, reply, close=error.close)
 
     def break_off(self) -> None:

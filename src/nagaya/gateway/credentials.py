@@ -17,6 +17,11 @@ _MAX_KNOWN = 4096
 _expiries: dict[bytes, float] = {}
 
 
+def digest_of(authorization: bytes) -> bytes:
+    """What stands for an Authorization value where the value itself must not lie about."""
+    return hashlib.sha256(authorization).digest()
+
+
 def plausible(authorization: bytes, now: float) -> bool:
     """Whether an Authorization value is a bearer token worth waking a tenant for.
 

@@ -63,7 +63,7 @@ class Exchange:
         unframed = not head.bodyless and head.content_length is None
         self._chunk = unframed and request.version == "1.1"
         close = client.must_close(request)
-        block = answer_head(head, request, from_tenant=self._from_tenant, chunk=self._chunk, close=close)
+        block = answer_head(head, request, client.added, from_tenant=self._from_tenant, chunk=self._chunk, close=close)
         client.answer_started(head.status)
         self._ready.append(block)
 

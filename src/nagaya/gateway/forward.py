@@ -24,6 +24,7 @@ _NOT_FROM_TENANTS = frozenset(
 _SANDBOX = b"Content-Security-Policy: sandbox allow-downloads; frame-ancestors 'self'"
 # The one page that tenants have runs the platform's own scripts and no others.
 _DOCS = b"Content-Security-Policy: script-src %s/assets/; object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
+_SECURITY = b"Strict-Transport-Security: max-age=%d"
 
 _NOT_FORWARDED = _HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
@@ -74,7 +75,7 @@ def request_head(request: Request, target: Target, host: bytes, forwarded: bytes
     if token is not None:
         parts.append(b"Authorization: Bearer " + token.encode("ascii") + b"\r\n")
     parts.append(forwarded)
-    if to_tenant:
+    if target.prefix:
         parts.append(b"X-Forwarded-Prefix: " + target.prefix + b"\r\n")
     parts.append(b"X-Request-ID: " + request.request_id + b"\r\n")
     if request.chunked:
@@ -96,7 +97,31 @@ class AnswerHead:
     bodyless: bool
 
 
-def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk: bool, close: bool) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """Lines that are added to answers: to a tenant's, by what was asked for, and to all."""
+
+    origin: str
+    page: bytes
+    sandbox: bytes
+    security: bytes
+
+    @classmethod
+    def of(cls, public_url: str, hsts_seconds: int) -> Additions:
+        """The lines for a platform at `public_url`, which is https if `hsts_seconds` matters (RFC 6797)."""
+        secure = public_url.startswith("https://") and hsts_seconds > 0
+        return cls(
+            public_url, _DOCS % public_url.encode("ascii"), _SANDBOX, _SECURITY % hsts_seconds if secure else b""
+        )
+
+    def secure(self, request: Request) -> bytes:
+        """The line that makes browsers keep to TLS; never over plain HTTP (RFC 6797 section 7.2)."""
+        return self.security if request.scheme != b"http" else b""
+
+
+def answer_head(
+    head: AnswerHead, request: Request, added: Additions, *, from_tenant: bool, chunk: bool, close: bool
+) -> bytes:
     """The head to send to the client; `chunk` says that the body will be sent in chunks.
 
     Raises `GatewayError` (502) for a status or header that cannot be passed on safely.
@@ -104,7 +129,9 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
     parts = _answer_lines(head, from_tenant=from_tenant)
     if from_tenant:
         parts.append(b"X-Content-Type-Options: nosniff")
-        parts.append(_DOCS % (request.get(b"host") or b"") if _is_docs(request.target) else _SANDBOX)
+        parts.append(added.page if request.page else added.sandbox)
+    if security := added.secure(request):
+        parts.append(security)
     parts.append(b"X-Request-ID: " + request.request_id)
     if head.content_length is not None and head.status != 204:
         parts.append(b"Content-Length: %d" % head.content_length)
@@ -117,12 +144,6 @@ def answer_head(head: AnswerHead, request: Request, *, from_tenant: bool, chunk:
     if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
         raise GatewayError(502, "BadGateway", "The server behind the gateway sent a malformed header.")
     return block + b"\r\n\r\n"
-
-
-def _is_docs(target: bytes) -> bool:
-    """Whether a tenant's target is its page of documentation."""
-    path = target.partition(b"?")[0]
-    return path.endswith(b"/docs") and path.count(b"/") == 4
 
 
 def _answer_lines(head: AnswerHead, *, from_tenant: bool) -> list[bytes]:

@@ -6,28 +6,35 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nagaya.gateway import internal
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.activity import Activity
-from nagaya.gateway.answers import GatewayError, Reply, json_reply, redirect, too_large_body
+from nagaya.gateway.answers import GatewayError, Reply, json_reply, too_large_body
 from nagaya.gateway.browser import Hosts
 from nagaya.gateway.client import ClientConnection
 from nagaya.gateway.exchange import forward
-from nagaya.gateway.forward import request_head
+from nagaya.gateway.forward import Additions, request_head
 from nagaya.gateway.keeper_link import KeeperLink
 from nagaya.gateway.limits import ConnectionLimits, Gate
 from nagaya.gateway.pool import Pools
+from nagaya.gateway.proxies import Proxies
+from nagaya.gateway.rates import RateLimits
+from nagaya.gateway.redirects import better_address, to_https
 from nagaya.gateway.request import Request
 from nagaya.gateway.routes import RouteTable
 from nagaya.gateway.sessions import Sessions
 from nagaya.gateway.settings import GatewaySettings
 from nagaya.gateway.targets import Target, parse_target
 from nagaya.gateway.tenants import TenantDoor
+from nagaya.gateway.tls import Certificate, TlsDoor
 from nagaya.gateway.upstream import UpstreamError
 from nagaya.gateway.wake import Waker
 
+_PROBES = frozenset({b"/health", b"/ready"})
 _READY_SECONDS = 2.0
 _REPORT_SECONDS = 1.0
 
@@ -39,6 +46,9 @@ class Gateway:
         self.settings = settings
         self.log = log
         self.limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+        self.rates = RateLimits(settings)
+        self.proxies = Proxies(settings.trusted_proxies, settings.forwarded_family)
+        self.added = Additions.of(settings.public_url.rstrip("/"), settings.hsts_seconds)
         self.connections: set[ClientConnection] = set()
         self.closing = False
         self._empty = asyncio.Event()
@@ -60,8 +70,10 @@ class Gateway:
             waker=Waker(self.link, settings.wake_seconds),
             sessions=Sessions(settings.internal_socket),
             activity=self.activity,
+            rates=self.rates,
         )
         self._servers: list[asyncio.Server] = []
+        self._door: TlsDoor | None = None
         self._clock: asyncio.Task[None] | None = None
         self._tellers: set[asyncio.Task[None]] = set()
 
@@ -84,28 +96,30 @@ class Gateway:
             client.send_reply(request, reply)
 
     async def _dispatch(self, client: ClientConnection, request: Request) -> Reply | None:
-        target = parse_target(request.target)
-        if target.path in {b"/health", b"/ready"} and request.method in {b"GET", b"HEAD"}:
-            return await self._ready() if target.path == b"/ready" else json_reply(200, {"status": "ok"})
         host = self._hosts.check(request)
-        if request.method == b"GET" and request.wants_html and not self._hosts.is_public(host):
-            return redirect(self.settings.public_url.rstrip("/") + request.target.decode("ascii"), 307)
-        if not self._hosts.is_allowed(host):
-            raise GatewayError(
-                421, "MisdirectedRequest", f"This host is not served here; use {self.settings.public_url}."
-            )
+        if client.redirects:
+            return to_https(request, host, self._hosts)
+        owner = self._hosts.owner(host)
+        target = parse_target(request.target, owner)
+        if owner is None and target.path in _PROBES and request.method in {b"GET", b"HEAD"}:
+            return await self._ready() if target.path == b"/ready" else json_reply(200, {"status": "ok"})
+        if not target.organization:
+            request.route_class = "api"
+        self.rates.address(request.address)
+        elsewhere = better_address(request, target, host, self._hosts)
+        if elsewhere is not None:
+            return elsewhere
         if target.organization:
             return await self._tenants.handle(client, request, target, host)
         await self._api(client, request, target, host)
         return None
 
     async def _api(self, client: ClientConnection, request: Request, target: Target, host: bytes) -> None:
-        request.route_class = "api"
         limit = self.settings.api_max_body_bytes
         if max(request.content_length or 0, request.body.received) > limit:
             raise too_large_body(limit)
         request.body.limit = limit
-        head = request_head(request, target, host, self._hosts.forwarded(client, host), None)
+        head = request_head(request, target, host, self._hosts.forwarded(client, request, host), None)
         if not self._api_gate.try_enter():
             await self._api_gate.enter(self.settings.wake_seconds)
         try:
@@ -173,19 +187,42 @@ class Gateway:
 
     # Life.
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve on the listening `sockets`."""
+    async def start(self, sockets: Sequence[socket.socket], redirecting: Sequence[socket.socket] = ()) -> None:
+        """Serve on the listening `sockets`, and show the way to TLS on those of `redirecting`.
+
+        Raises:
+            CertificateError: The certificate cannot be used.
+        """
         loop = asyncio.get_running_loop()
-        self.link.start()
-        self._clock = asyncio.create_task(self._keep_time(), name="clock")
+        if self.settings.tls_certificate is not None and self._door is None:
+            key = self.settings.tls_key
+            certificate = Certificate(Path(self.settings.tls_certificate), Path(key) if key else None, self.log)
+            self._door = TlsDoor(self.settings, certificate, self.proxies, partial(ClientConnection, self))
+        if self._clock is None:
+            self.link.start()
+            self._clock = asyncio.create_task(self._keep_time(), name="clock")
         for listening in sockets:
-            self._servers.append(await loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=1024))
+            if self._door is not None:
+                self._door.open(listening)
+                continue
+            server = await loop.create_server(partial(ClientConnection, self), sock=listening, backlog=1024)
+            self._servers.append(server)
+        for listening in redirecting:
+            server = await loop.create_server(partial(ClientConnection, self, redirects=True), sock=listening)
+            self._servers.append(server)
+
+    def refresh_certificate(self, *, force: bool = False) -> None:
+        """Take over a renewed certificate."""
+        if self._door is not None:
+            self._door.certificate.refresh(force=force)
 
     async def stop(self) -> None:
         """Stop accepting, let what is in flight finish within `drain_seconds`, close everything."""
         self.closing = True
         for server in self._servers:
             server.close()
+        if self._door is not None:
+            await self._door.close()
         for client in list(self.connections):
             client.shut_down()
         if self.connections:
@@ -211,8 +248,11 @@ class Gateway:
                 client.sweep(now)
             self.pools.sweep(now)
             self.log.flush()
-            if now >= next_report and self.link.connected:
-                next_report = now + _REPORT_SECONDS
+            if now < next_report:
+                continue
+            next_report = now + _REPORT_SECONDS
+            self.refresh_certificate()
+            if self.link.connected:
                 news = self.activity.report()
                 if news:
                     self._tell("activity", tenants=news)

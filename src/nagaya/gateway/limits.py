@@ -75,8 +75,8 @@ class ConnectionLimits:
         self.count = 0
 
     def admit(self, address: str) -> bool:
-        """Count a new connection in, or refuse it."""
-        if self.count >= self._total or self._open[address] >= self._per_address:
+        """Count a new connection in, or refuse it; without an `address` only the total counts."""
+        if self.count >= self._total or (address and self._open[address] >= self._per_address):
             return False
         self.count += 1
         self._open[address] += 1

@@ -16,28 +16,34 @@ import uvloop
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.gateway import Gateway
 from nagaya.gateway.settings import GatewaySettings
+from nagaya.tls import CertificateError
+
+REDIRECT = "redirect"
+"""Name of the socket that only shows the way to TLS."""
 
 
-def inherited_sockets() -> list[socket.socket]:
+def inherited_sockets() -> dict[str, socket.socket]:
     """The listening sockets that `NAGAYA_SOCKETS` (JSON, names and descriptors) announces; raises `ValueError`."""
     try:
         descriptors = json.loads(os.environ["NAGAYA_SOCKETS"])
-        sockets = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.values()]
+        sockets = {name: socket.socket(fileno=int(descriptor)) for name, descriptor in descriptors.items()}
     except (KeyError, ValueError, AttributeError, TypeError, OSError) as error:
         raise ValueError(f"NAGAYA_SOCKETS must name at least one inherited listening socket ({error!r}).") from error
-    if not sockets:
+    if not set(sockets) - {REDIRECT}:
         raise ValueError("NAGAYA_SOCKETS must name at least one inherited listening socket.")
     return sockets
 
 
-async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Log) -> None:
+async def serve(settings: GatewaySettings, sockets: dict[str, socket.socket], log: Log) -> None:
     """Run until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     gateway = Gateway(settings, log)
-    await gateway.start(sockets)
+    redirecting = [listening for name, listening in sockets.items() if name == REDIRECT]
+    await gateway.start([listening for name, listening in sockets.items() if name != REDIRECT], redirecting)
+    loop.add_signal_handler(signal.SIGHUP, lambda: gateway.refresh_certificate(force=True))
     # What exists now stays: leaving it out of collections keeps pauses short.
     gc.collect()
     gc.freeze()
@@ -59,8 +65,12 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 1
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, sockets, Log(requests=settings.access_log)))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, sockets, Log(requests=settings.access_log)))
+    except CertificateError as error:
+        print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - who reads the log must see it
+        return 1
     return 0
 
 

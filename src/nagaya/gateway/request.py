@@ -133,8 +133,8 @@ class Request:
     """The head of a request, filled by the parser's callbacks and then checked once."""
 
     __slots__ = (
-        "_values", "body", "chunked", "content_length", "expects_continue", "headers", "keep_alive", "method",
-        "request_id", "route_class", "size", "started", "target", "tenant_id", "version",
+        "_values", "address", "body", "chunked", "content_length", "expects_continue", "headers", "host", "keep_alive",
+        "method", "page", "request_id", "route_class", "scheme", "size", "started", "target", "tenant_id", "version",
     )  # fmt: skip
 
     def __init__(self, body: RequestBody) -> None:
@@ -152,6 +152,14 @@ class Request:
         self.request_id = b""
         self.tenant_id: str | None = None
         self.route_class = "gateway"
+        self.address = ""
+        """Whose request it is: the peer's address, or the client's that a trusted proxy names."""
+        self.scheme: bytes | None = None
+        """How the client spoke, if that is known."""
+        self.host: bytes | None = None
+        """The host that a trusted proxy names instead of the Host header."""
+        self.page = False
+        """Whether a tenant's page of documentation is asked for."""
         self._values: dict[bytes, bytes] = {}
 
     def add_header(self, name: bytes, value: bytes) -> None:

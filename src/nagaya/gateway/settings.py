@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
+
+Family = Literal["x-forwarded", "forwarded"]
+"""Which headers of trusted proxies are believed: `X-Forwarded-*` or `Forwarded` (RFC 7239)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,8 @@ class GatewaySettings:
     """Everything that the gateway needs to know; times are seconds, sizes are bytes.
 
     `public_url` is the only origin that the platform names; `allowed_hosts` are further Host values (`name` or
-    `name:port`) that are served beside it and the names of the local machine.
+    `name:port`) that are served beside it and the names of the local machine. Without `tls_key` the key is in the file
+    of the certificate. Rates are requests a second; 0 is no limit.
     """
 
     public_url: str
@@ -23,6 +27,22 @@ class GatewaySettings:
     internal_socket: str
     allowed_hosts: tuple[str, ...] = ()
     allow_localhost: bool = True
+    tenant_hosts: str | None = None
+
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    hsts_seconds: int = 365 * 86400
+    handshake_seconds: float = 10.0
+    max_handshakes: int = 512
+    max_handshakes_per_address: int = 64
+
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_family: Family = "x-forwarded"
+
+    address_rate: float = 300.0
+    address_burst: int = 6000
+    credential_rate: float = 100.0
+    credential_burst: int = 2000
 
     wake_seconds: float = 30.0
     header_seconds: float = 10.0
@@ -72,12 +92,18 @@ class GatewaySettings:
         unknown = sorted(set(given) - set(known))
         if unknown:
             raise ValueError(f"{path}: unknown gateway settings {', '.join(unknown)}.")
-        if "allowed_hosts" in given:
-            given["allowed_hosts"] = tuple(given["allowed_hosts"])
+        for name in ("allowed_hosts", "trusted_proxies"):
+            if name in given:
+                given[name] = tuple(given[name])
         values: dict[str, Any] = {
             "public_url": document["public_url"],
             "keeper_socket": str(run / "keeper.sock"),
             "api_socket": str(run / "api.sock"),
             "internal_socket": str(run / "internal.sock"),
         }
+        if document.get("tls_certificate"):
+            # As root the supervisor keeps a copy for us, because key files are commonly readable by root only.
+            copied = document.get("service_uid") is not None
+            values["tls_certificate"] = str(run / "tls.pem") if copied else document["tls_certificate"]
+            values["tls_key"] = None if copied else document["tls_key"]
         return cls(**(values | given))

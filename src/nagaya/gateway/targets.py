@@ -18,13 +18,14 @@ class Target:
     """A checked request target.
 
     `path` is raw and without the query; `organization` is empty for everything that is not a tenant's address;
-    `forward` is the target as the upstream shall see it.
+    `forward` is the target as the upstream shall see it; `by_host` says that the host named the tenant, not the path.
     """
 
     path: bytes
     organization: bytes
     tenant: bytes
     forward: bytes
+    by_host: bool = False
 
     @property
     def inner(self) -> bytes:
@@ -33,12 +34,13 @@ class Target:
 
     @property
     def prefix(self) -> bytes:
-        """`/t/{organization}/{tenant}`, or nothing."""
-        return b"/t/" + self.organization + b"/" + self.tenant if self.organization else b""
+        """`/t/{organization}/{tenant}` if that was taken off the path, or nothing."""
+        by_path = self.organization and not self.by_host
+        return b"/t/" + self.organization + b"/" + self.tenant if by_path else b""
 
 
-def parse_target(raw: bytes) -> Target:
-    """Check and split a request target.
+def parse_target(raw: bytes, owner: tuple[bytes, bytes] | None = None) -> Target:
+    """Check and split a request target; `owner` are organization and tenant whose host was asked.
 
     Raises `GatewayError` (400) for other forms than origin-form, control characters, dot segments in any spelling,
     encoded NUL, and encoded separators or escapes in the organization and tenant parts.
@@ -54,6 +56,8 @@ def parse_target(raw: bytes) -> Target:
             raise bad_request("The path must not contain '.' or '..' segments.")
         if b"%00" in lowered:
             raise bad_request("The path must not contain an encoded NUL.")
+    if owner is not None:
+        return Target(path, *owner, raw, by_host=True)
     if not path.startswith(b"/t/"):
         return Target(path, b"", b"", raw)
     parts = path.split(b"/", 4)

@@ -11,10 +11,11 @@ from nagaya.gateway.activity import Activity
 from nagaya.gateway.answers import GatewayError, Reply, redirect, too_large_body
 from nagaya.gateway.browser import Hosts
 from nagaya.gateway.client import ClientConnection
-from nagaya.gateway.credentials import plausible, session_cookie
+from nagaya.gateway.credentials import digest_of, plausible, session_cookie
 from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import request_head
 from nagaya.gateway.pool import Pools
+from nagaya.gateway.rates import RateLimits
 from nagaya.gateway.request import Request
 from nagaya.gateway.routes import Route, RouteTable
 from nagaya.gateway.sessions import Sessions
@@ -24,12 +25,13 @@ from nagaya.gateway.upstream import UpstreamError
 from nagaya.gateway.wake import Waker
 
 _PUBLIC = frozenset({b"/api/v1/info", b"/health", b"/ready"})
+_DOCS = b"/docs"
 _QUIET = _PUBLIC | {b"/metrics"}
 """Paths whose requests do not keep a tenant awake."""
 
 
 class TenantDoor:
-    """Answers requests below `/t/{organization}/{tenant}`."""
+    """Answers requests below `/t/{organization}/{tenant}` and on tenants' own hosts."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class TenantDoor:
         waker: Waker,
         sessions: Sessions,
         activity: Activity,
+        rates: RateLimits,
     ) -> None:
         self._settings = settings
         self._hosts = hosts
@@ -49,6 +52,7 @@ class TenantDoor:
         self._waker = waker
         self._sessions = sessions
         self._activity = activity
+        self._rates = rates
 
     async def handle(self, client: ClientConnection, request: Request, target: Target, host: bytes) -> Reply | None:
         """Forward the request and return None, or return an answer; raises `GatewayError`."""
@@ -67,11 +71,17 @@ class TenantDoor:
                 503, "ServiceUnavailable", f"The tenant {route.name} is deactivated; an administrator can activate it."
             )
         public = target.inner in _PUBLIC and request.method in {b"GET", b"HEAD"}
-        cookie, token = (None, None) if public else await self._session(request, route, host)
+        # On a host of its own a tenant sees no browser's session: the cookie is the platform's host's.
+        cookie, token = (None, None) if public or target.by_host else await self._session(request, route, host)
         authorization = request.get(b"authorization")
+        if token is not None or authorization is not None:
+            self._rates.credential(digest_of(authorization or str(token).encode()))
         credentialed = token is not None or (authorization is not None and plausible(authorization, time.time()))
+        request.page = target.inner == _DOCS
         if token is None and authorization is None and request.wants_html and not public:
-            return redirect("/login?next=" + quote(request.target.decode("ascii"), safe="/"))
+            reply = self._to_sign_in(request, target, route)
+            if reply is not None:
+                return reply
         if not route.servable and not credentialed:
             return _asleep(route, target, public=public)
         if request.content_length is not None and request.content_length > route.max_body_bytes:
@@ -80,11 +90,19 @@ class TenantDoor:
         if request.chunked and request.body.received > route.max_body_bytes:
             raise too_large_body(route.max_body_bytes)
         counts = credentialed and target.inner not in _QUIET and request.get(b"x-nagaya-background") != b"1"
-        head = request_head(request, target, host, self._hosts.forwarded(client, host), token)
+        head = request_head(request, target, host, self._hosts.forwarded(client, request, host), token)
         status = await self._pass(client, request, route, head, counts=counts)
         if status == 401 and cookie is not None and token is not None:
             self._sessions.forget(cookie, route.id)
         return None
+
+    def _to_sign_in(self, request: Request, target: Target, route: Route) -> Reply | None:
+        """Send a browser without credentials to where it can get a session; None for the page that needs none."""
+        if not target.by_host:
+            return redirect("/login?next=" + quote(request.target.decode("ascii"), safe="/"))
+        if request.page and route.servable:
+            return None
+        return redirect(f"{self._hosts.public_url}/t/{route.name}{target.forward.decode('ascii')}", 307)
 
     async def _pass(
         self, client: ClientConnection, request: Request, route: Route, head: bytes, *, counts: bool
@@ -143,7 +161,16 @@ class TenantDoor:
             if route is None:
                 raise GatewayError(503, "ServiceUnavailable", "The tenant is still being created.", retry_after=2)
             return route
-        return redirect(location.rstrip("/") + target.forward.decode("ascii"), 308)
+        base = location.rstrip("/")
+        if target.by_host:
+            base = self._hosts.origin_of(*_names(base))
+        return redirect(base + target.forward.decode("ascii"), 308)
+
+
+def _names(path: str) -> tuple[bytes, bytes]:
+    """Organization and tenant in `/t/{organization}/{tenant}`."""
+    _, _, organization, tenant = path.encode().split(b"/", 3)
+    return organization, tenant
 
 
 def _quoted(name: bytes) -> bytes:

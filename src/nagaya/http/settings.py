@@ -31,6 +31,8 @@ class ApiSettings:
     data_dir: Path
     public_url: str
     """Origin that browsers and clients use, without a trailing slash."""
+    tenant_hosts: str | None = None
+    """Pattern of tenants' own host names (`nagaya.hosts`)."""
     database_url: str | None = None
     master_key_file: Path | None = None
     session_seconds: int = DAY // 2
@@ -56,6 +58,10 @@ class ApiSettings:
     """How many times `login_attempts` failures an account may have from all addresses together before 429."""
     session_limit: int = 50
     """Live sessions of one user or service account; a new one ends the oldest."""
+    principal_rate: float = 100.0
+    """Requests a second of one principal in the long run; 0 is no limit."""
+    principal_burst: int = 2000
+    """Requests of one principal at once."""
     log_level: str = "info"
     anyone_may_create_organizations: bool = False
     """Whether every user may make an organization, not only superusers."""

@@ -1,5 +1,7 @@
 """Named dependencies that authenticate a request before its body runs."""
 
+import time
+import uuid
 from typing import Annotated
 
 import structlog
@@ -7,13 +9,15 @@ from anyio import to_thread
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from nagaya.errors import Forbidden, NotAuthenticated
+from nagaya.errors import Forbidden, NotAuthenticated, TooManyRequests
 from nagaya.http.state import AppState, app_state
 from nagaya.http.transactions import SAFE_METHODS, origin_of
 from nagaya.identity.principal import Principal, Server
 from nagaya.identity.service import authentication
+from nagaya.rates import Buckets
 
 MAX_TOKEN = 4096
+_BUCKETS = "principal_buckets"
 
 # These two only describe the ways in for OpenAPI; the code below reads the headers itself.
 _bearer_scheme = HTTPBearer(
@@ -72,10 +76,33 @@ async def optional_principal(request: Request) -> Principal | None:
     principal = None
     if token:
         principal = await look_up(state, token, cookie=cookie)
+    if principal is not None:
+        count(state, principal.id)
     if principal is not None and cookie and request.method not in SAFE_METHODS and not same_origin(request, state):
         raise Forbidden("This change came from another site. Send the header X-Nagaya-CSRF: 1, or use a bearer token.")
     remember(request, principal)
     return principal
+
+
+def count(state: AppState, principal: uuid.UUID) -> None:
+    """Counts a request of a principal, with whatever credential.
+
+    Raises:
+        TooManyRequests: The principal's rate limit is reached, in this process.
+    """
+    settings = state.settings
+    buckets: Buckets | None = state.extras.get(_BUCKETS)
+    if buckets is None:
+        buckets = Buckets(settings.principal_rate, settings.principal_burst, time.monotonic)
+        state.extras[_BUCKETS] = buckets
+    refused = buckets.take(principal)
+    if refused is not None:
+        raise TooManyRequests(
+            f"Too many requests of this account; try again in {refused.retry_after} s.",
+            retry_after=refused.retry_after,
+            limit=refused.limit,
+            reset=refused.reset,
+        )
 
 
 def remember(request: Request, principal: Principal | None) -> None:

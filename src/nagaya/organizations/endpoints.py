@@ -121,7 +121,7 @@ def list_organization_tenants(
     """Lists the tenants of the organization that the caller may know of, by name."""
     reach = tenants_of(principal, access.standing.now)
     filters = tenants.Filters(organization_id=access.id, search=q)
-    statement = tenants.listing(reach, filters, platform.addresses.public_url)
+    statement = tenants.listing(reach, filters, platform.addresses)
     total, rows = tenants.page(db, statement, page.offset, page.limit)
     page.announce(total)
     return read_tenants(db, rows, platform.addresses)

@@ -15,6 +15,7 @@ from nagaya.identity.service import code_guard, devices, tenant_access
 from nagaya.pages.browser import SignedIn, Submitted, view
 from nagaya.pages.rendering import render
 from nagaya.tenants import repository as tenants
+from nagaya.tenants.spec import Addresses
 
 router = APIRouter(prefix="/devices", include_in_schema=False)
 CHOICES = 500
@@ -45,7 +46,7 @@ def choices(work: UnitOfWork, state: AppState, principal: Principal, hint: str) 
         hint: Id, name or `organization/name`, as `zenml login` puts it into the address.
     """
     reach = tenants_of(principal, state.now(), member_only=True)
-    statement = tenants.listing(reach, tenants.Filters(), state.settings.public_url)
+    statement = tenants.listing(reach, tenants.Filters(), Addresses.of(state.settings))
     _total, rows = tenants.page(work.session, statement, 0, CHOICES)
     found = []
     for tenant, organization in rows:

@@ -51,7 +51,7 @@ def _household(
     work: UnitOfWork, state: AppState, principal: Principal, access: OrganizationAccess, limit: int
 ) -> Household:
     statement = tenants.listing(
-        tenants_of(principal, state.now()), tenants.Filters(organization_id=access.id), state.settings.public_url
+        tenants_of(principal, state.now()), tenants.Filters(organization_id=access.id), Addresses.of(state.settings)
     )
     total, rows = tenants.page(work.session, statement, 0, limit)
     may = access.standing.check("tenant:create").allowed
@@ -103,7 +103,8 @@ async def tenant_page(
         return access.tenant, access.organization, access.standing.check("tenant:operate").allowed
 
     found, home, operator = await view(request, read)
-    url = address_of(found, home, Addresses(state.settings.public_url))
+    addresses = Addresses.of(state.settings)
+    url = address_of(found, home, addresses)
     return render(
         request,
         "tenant.html",
@@ -112,6 +113,7 @@ async def tenant_page(
         organization=home,
         operator=operator,
         url=url,
+        docs=f"{url if found.enrolled else addresses.tenant_path(home.name, found.name)}/docs",
         api_url=state.settings.api_url,
         documentation=markdown(found.documentation),
         rest=rest[:300],

@@ -48,6 +48,10 @@ class PlatformConfig:
     public_url: str
     host: str = "127.0.0.1"
     port: int = 8440
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    redirect_port: int | None = None
+    """Port of plain HTTP that only shows the way to TLS."""
     detach: bool = False
     service_uid: int | None = None
     """The unprivileged user of the api; the gateway has the next number. None: everything runs as one user."""
@@ -142,6 +146,16 @@ class PlatformConfig:
         """The keeper's durable state."""
         return self.data_dir / "keeper"
 
+    @property
+    def tls_is_copied(self) -> bool:
+        """Whether the gateway reads a copy of certificate and key because its user may not read the files."""
+        return self.tls_certificate is not None and self.gateway_uid is not None
+
+    @property
+    def tls_copy(self) -> Path:
+        """The gateway's copy of certificate and key."""
+        return self.run_dir / "tls.pem"
+
     def socket(self, name: str) -> Path:
         """Return the path of the socket `name` (`keeper`, `api`, `internal`, `channel`)."""
         return self.run_dir / f"{name}.sock"
@@ -176,7 +190,7 @@ class PlatformConfig:
         known = {item.name for item in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"{path} has unknown settings: {', '.join(unknown)}; run `nagaya up` again.")
-        for name in ("data_dir", "run_dir", "engines_dir", "master_key_file"):
+        for name in ("data_dir", "run_dir", "engines_dir", "master_key_file", "tls_certificate", "tls_key"):
             values[name] = Path(values[name]) if values.get(name) is not None else None
         if values.get("tenant_uids") is not None:
             values["tenant_uids"] = (int(values["tenant_uids"][0]), int(values["tenant_uids"][1]))

@@ -102,6 +102,9 @@ class TenantState:
     policy_version: int | None = None
     timings: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] | None = None
+    public_url: str | None = None
+    server_url: str | None = None
+    """Addresses of the stored spec: by them the api notices that its settings have changed."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:

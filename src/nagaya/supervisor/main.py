@@ -14,6 +14,7 @@ from nagaya.runtime.config import ConfigError, PlatformConfig
 from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, become_subreaper, kill_and_wait
 from nagaya.supervisor import layout, view
+from nagaya.supervisor.certificate import CertificateCopy
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.processes import Service, fix_python_path, service_specs
 from nagaya.supervisor.record import ServiceRecord, SupervisorRecord, take_lock
@@ -78,6 +79,7 @@ class Supervisor:
         for name in (*UNIX_SOCKETS, "supervisor"):
             path = self.config.run_dir / ("supervisor.json" if name == "supervisor" else f"{name}.sock")
             path.unlink(missing_ok=True)
+        self.config.tls_copy.unlink(missing_ok=True)
 
 
 def end_leftovers(earlier: SupervisorRecord | None) -> None:
@@ -92,7 +94,9 @@ def end_leftovers(earlier: SupervisorRecord | None) -> None:
         kill_and_wait(set(pids))
 
 
-async def supervise(config: PlatformConfig, sockets: dict[str, socket.socket], *, adopt: bool) -> None:
+async def supervise(
+    config: PlatformConfig, sockets: dict[str, socket.socket], certificate: CertificateCopy, *, adopt: bool
+) -> None:
     """Run until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -100,9 +104,10 @@ async def supervise(config: PlatformConfig, sockets: dict[str, socket.socket], *
         loop.add_signal_handler(number, ended.set)
     supervisor = Supervisor(config, sockets)
     supervisor.start(SupervisorRecord.read(config.run_dir), adopt=adopt)
-    rotating = asyncio.create_task(supervisor.rotate_logs())
+    chores = [asyncio.create_task(supervisor.rotate_logs()), asyncio.create_task(certificate.follow())]
     await ended.wait()
-    rotating.cancel()
+    for chore in chores:
+        chore.cancel()
     logger.info("stopping")
     await supervisor.stop()
 
@@ -120,6 +125,7 @@ def run(config: PlatformConfig) -> int:
         print(f"nagaya: The platform of {config.data_dir} is already running.", file=sys.stderr)  # noqa: T201
         return ALREADY_RUNNING
     try:
+        certificate = CertificateCopy(config)
         view.enter(config)
         os.chdir("/")
         sockets = inherited_sockets()
@@ -127,7 +133,8 @@ def run(config: PlatformConfig) -> int:
         if not adopt:
             end_leftovers(SupervisorRecord.read(config.run_dir))
         config.save()
-        asyncio.run(supervise(config, sockets if adopt else bind_all(config), adopt=adopt))
+        certificate.refresh()
+        asyncio.run(supervise(config, sockets if adopt else bind_all(config), certificate, adopt=adopt))
     finally:
         os.close(lock)
     return 0

@@ -17,7 +17,7 @@ from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.logs import open_log, rotate
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, Watched, describe_exit
-from nagaya.supervisor.sockets import VARIABLE, announce
+from nagaya.supervisor.sockets import REDIRECT, VARIABLE, announce
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,15 @@ def fix_python_path() -> None:
 
 def service_specs(config: PlatformConfig) -> list[ServiceSpec]:
     """Return the platform's processes in the order of their start."""
-    everything = ("gateway", "keeper", "api", "internal", "channel")
+    public = ("gateway",) if config.redirect_port is None else ("gateway", REDIRECT)
+    everything = (*public, "keeper", "api", "internal", "channel")
     service = config.service_uid if os.geteuid() == 0 else None
     gateway = config.gateway_uid if os.geteuid() == 0 else None
     keeper_stop = 2 * config.stop_timeout + 10.0
     return [
         ServiceSpec("keeper", "nagaya.runtime.local.keeper", everything, None, True, keeper_stop),
         ServiceSpec("api", "nagaya.server", ("api", "internal", "channel"), service, True, 15.0),
-        ServiceSpec("gateway", "nagaya.gateway.main", ("gateway",), gateway, False, 20.0),
+        ServiceSpec("gateway", "nagaya.gateway.main", public, gateway, False, 20.0),
     ]
 
 

@@ -14,6 +14,8 @@ from nagaya.supervisor.errors import SetupError
 
 VARIABLE = "NAGAYA_SOCKETS"
 BACKLOG = 1024
+REDIRECT = "redirect"
+"""The public port of plain HTTP that only shows the way to TLS, if there is one."""
 UNIX_SOCKETS = {"keeper": 0o666, "api": 0o660, "internal": 0o660, "channel": 0o666}
 """Modes. The keeper checks its peers, the channel its tokens; the other two belong to the gateway."""
 
@@ -24,6 +26,8 @@ def bind_all(config: PlatformConfig) -> dict[str, socket.socket]:
     Raises SetupError when the public port is taken or an address cannot be used.
     """
     sockets = {"gateway": _bind_public(config.host, config.port)}
+    if config.redirect_port is not None:
+        sockets[REDIRECT] = _bind_public(config.host, config.redirect_port)
     for name, mode in UNIX_SOCKETS.items():
         path = config.socket(name)
         sockets[name] = _bind_unix(path, mode)

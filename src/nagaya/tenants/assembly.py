@@ -41,7 +41,7 @@ def install(
     platform = TenantPlatform(
         runtime=runtime,
         secrets=TenantSecrets(state.keys.master),
-        addresses=Addresses(state.settings.public_url),
+        addresses=Addresses.of(state.settings),
         issuer=issuer,
         policies=Policies(issuer),
         engines=Engines(default=default_engine),

@@ -25,6 +25,7 @@ from nagaya.tenants.liveness import Liveness
 from nagaya.tenants.models import Tenant
 from nagaya.tenants.platform import TenantPlatform
 from nagaya.tenants.publisher import PolicyPublisher
+from nagaya.tenants.readdressing import readdress
 from nagaya.tenants.reconciler import Reconciler
 
 log = structlog.get_logger("nagaya.tenants.control")
@@ -64,6 +65,8 @@ class Control:
         self.reconciler = Reconciler(database, platform, self.publisher, now, checkpoint)
         self.liveness = Liveness(database, platform, now)
         self._reports: asyncio.Queue[TenantState] = asyncio.Queue()
+        self._told: dict[uuid.UUID, TenantState] | None = None
+        """What the runtime tells at the beginning of a subscription; None once it has told everything."""
         self._seen = 0
         self._wakeups = Wakeups(database)
 
@@ -151,6 +154,7 @@ class Control:
             try:
                 self.platform.engines.learn(await self.platform.runtime.hello())
                 self.publisher.stored.clear()
+                self._told = {}
                 async for event in self.platform.runtime.events():
                     if event.get("event") == "route":
                         self._heard(TenantState.from_json(event))
@@ -168,8 +172,10 @@ class Control:
 
     def _heard(self, state: TenantState) -> None:
         with contextlib.suppress(ValueError):
+            key = uuid.UUID(state.id)
+            if self._told is not None:
+                self._told[key] = state
             if state.policy_version is not None:
-                key = uuid.UUID(state.id)
                 self.publisher.stored[key] = max(state.policy_version, self.publisher.stored.get(key, -1))
         self._reports.put_nowait(state)
 
@@ -183,6 +189,8 @@ class Control:
                 )
                 return [(row[0], row[1]) for row in rows]
 
+        told, self._told = self._told or {}, None
+        await asyncio.to_thread(readdress, self.database, self.platform.addresses, told)
         known = self.publisher.stored
         self.publisher.touch(key for key, version in await asyncio.to_thread(read) if known.get(key, -1) < version)
         await self.reconciler.sweep()

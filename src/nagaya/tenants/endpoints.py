@@ -95,7 +95,7 @@ def list_tenants(
         search=q if search is None else search,
     )
     reach = tenants_of(principal, now, member_only=member_only)
-    statement = repository.listing(reach, filters, platform.addresses.public_url)
+    statement = repository.listing(reach, filters, platform.addresses)
     total, rows = repository.page(db, statement, page.offset, page.limit)
     if name is not None and total > 1:
         raise ambiguous(name, rows)

@@ -13,6 +13,7 @@ from nagaya.db.search import contains
 from nagaya.operations.models import Operation
 from nagaya.organizations.models import Organization
 from nagaya.tenants.models import Tenant
+from nagaya.tenants.spec import Addresses
 
 Row = tuple[Tenant, Organization]
 
@@ -30,13 +31,13 @@ class Filters:
     search: str | None = None
 
 
-def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Tenant, Organization]:
+def listing(reach: TenantReach, filters: Filters, addresses: Addresses) -> Select[Tenant, Organization]:
     """Returns the SELECT of the tenants in reach, by organization and name.
 
     Args:
         reach: What the caller may know of.
         filters: Which of them. Deleted ones are shown only if the filter asks for that status.
-        public_url: Origin of the platform, for the filter by address.
+        addresses: Where things are reached, for the filter by address.
     """
     statement = (
         select(Tenant, Organization)
@@ -52,7 +53,7 @@ def listing(reach: TenantReach, filters: Filters, public_url: str) -> Select[Ten
     if filters.name is not None:
         conditions.append(by_name(filters.name))
     if filters.url is not None:
-        conditions.append(_by_url(filters.url, public_url))
+        conditions.append(_by_url(filters.url, addresses))
     if filters.organization_id is not None:
         conditions.append(Tenant.organization_id == filters.organization_id)
     if filters.stage is not None:
@@ -73,12 +74,11 @@ def by_name(name: str) -> ColumnElement[bool]:
     return and_(Organization.name == organization, Tenant.name == tenant)
 
 
-def _by_url(url: str, public_url: str) -> ColumnElement[bool]:
-    prefix = f"{public_url}/t/"
-    organization, slash, tenant = url.removeprefix(prefix).rstrip("/").partition("/")
-    if not url.startswith(prefix) or not slash:
+def _by_url(url: str, addresses: Addresses) -> ColumnElement[bool]:
+    found = addresses.split_url(url)
+    if found is None:
         return Tenant.server_url == url.rstrip("/")
-    return and_(Organization.name == organization, Tenant.name == tenant, Tenant.enrolled.is_(False))
+    return and_(Organization.name == found[0], Tenant.name == found[1], Tenant.enrolled.is_(False))
 
 
 def page(session: Session, statement: Select[Tenant, Organization], offset: int, limit: int) -> tuple[int, list[Row]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 import socket
 import threading
@@ -61,12 +62,14 @@ class Installation:
         *,
         checkpoint: Callable[[str], None] = lambda _step: None,
         keep: InstantRuntime | None = None,
+        settings: ApiSettings | None = None,
         database: str | None = None,
         **options: Any,
     ) -> None:
         self.directory = directory
         self.url = database or databases.database_url(directory)
-        self.state = create_state(ApiSettings(data_dir=directory, public_url=PUBLIC_URL, database_url=self.url))
+        given = settings or ApiSettings(data_dir=directory, public_url=PUBLIC_URL)
+        self.state = create_state(dataclasses.replace(given, database_url=self.url))
         self.offset = dt.timedelta()
         self.state.now = lambda: utc_now() + self.offset
         self.database = self.state.database

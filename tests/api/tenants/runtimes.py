@@ -45,6 +45,8 @@ class InstantRuntime:
             reason=self.reasons.get(tenant),
             last_activity=time.time(),
             policy_version=None if policy is None else policy["version"],
+            public_url=spec.public_url,
+            server_url=spec.server_url,
         )
 
     def report(self, tenant: str, state: str, reason: str | None = None) -> None:

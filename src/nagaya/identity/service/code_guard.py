@@ -33,7 +33,8 @@ class CodeGuard:
             recent = [time for time in self._failures.get(person, []) if time > now - WINDOW]
         if len(recent) >= TRIES:
             wait = int((recent[0] + WINDOW - now).total_seconds()) + 1
-            raise TooManyRequests(f"Too many wrong codes; try again in {wait // 60 + 1} minutes.", retry_after=wait)
+            detail = f"Too many wrong codes; try again in {wait // 60 + 1} minutes."
+            raise TooManyRequests(detail, retry_after=wait, limit=TRIES)
 
     def failed(self, person: uuid.UUID, now: dt.datetime) -> None:
         """Counts a wrong code."""

@@ -83,7 +83,8 @@ def start(work: UnitOfWork, state: AppState, client_id: uuid.UUID, place: sessio
     """
     if repository.open_devices(work.session, place.address, state.now()) >= OPEN_PER_ADDRESS:
         seconds = state.settings.device_code_seconds
-        raise TooManyRequests("Too many sign-ins wait for an answer; try again later.", retry_after=seconds)
+        detail = "Too many sign-ins wait for an answer; try again later."
+        raise TooManyRequests(detail, retry_after=seconds, limit=OPEN_PER_ADDRESS)
     device_code = secrets.token_urlsafe(32)
     letters = "".join(secrets.choice(USER_CODE_ALPHABET) for _ in range(USER_CODE_LENGTH))
     agent = {key.lower(): value for key, value in _AGENT_PART.findall(place.user_agent)}

@@ -117,6 +117,7 @@ def _throttle(state: AppState, db: Db, address: str, *, familiar: bool = False, 
         raise TooManyRequests(
             f"Too many failed sign-ins; try again in {settings.login_window // 60 or 1} minutes.",
             retry_after=settings.login_window,
+            limit=settings.login_attempts,
         )
 
 

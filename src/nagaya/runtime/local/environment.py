@@ -87,6 +87,28 @@ def build_environment(spec: TenantSpec, secrets: Secrets, *, directory: Path, ch
     }
 
 
+def readdressed(info: dict[str, Any], before: TenantSpec, after: TenantSpec) -> dict[str, Any]:
+    """Return the body of `/api/v1/info` with the addresses of `after` where it has those of `before`.
+
+    ZenML writes them as it was given them, and its `dashboard_url` with the workspace's path behind it
+    (`ServerConfiguration.dashboard_url` of ZenML 0.98.0).
+    """
+    known = {
+        before.server_url: after.server_url,
+        before.api_url: after.api_url,
+        before.dashboard_url: after.dashboard_url,
+    }
+    changed = {
+        name: known[value]
+        for name, value in info.items()
+        if name != "dashboard_url" and isinstance(value, str) and value in known
+    }
+    dashboard = info.get("dashboard_url")
+    if isinstance(dashboard, str) and dashboard.startswith(before.dashboard_url):
+        changed["dashboard_url"] = after.dashboard_url + dashboard.removeprefix(before.dashboard_url)
+    return info | changed
+
+
 def build_spawn(
     spec: TenantSpec,
     secrets: Secrets,

@@ -15,6 +15,7 @@ from nagaya.runtime.files import StateFileError
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local import logs
 from nagaya.runtime.local.backoff import Backoff
+from nagaya.runtime.local.environment import readdressed
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
 from nagaya.runtime.local.spawn import Child, SpawnError
@@ -80,6 +81,8 @@ class Tenant:
             last_activity=self.last_activity,
             policy_version=self.policy_version,
             timings=self.timings,
+            public_url=spec.public_url if spec else None,
+            server_url=spec.server_url if spec else None,
         )
 
     def route(self) -> dict[str, Any]:
@@ -93,6 +96,11 @@ class Tenant:
     def desired(self) -> str:
         """What the api wants: `running`, `stopped` or `deleted`."""
         return self.spec.desired if self.spec else "stopped"
+
+    def _learn(self, info: dict[str, Any]) -> None:
+        if info != self.info:
+            self.info = info
+            self.record.write_info(info)
 
     def _set(self, state: str, reason: str | None = None) -> None:
         self.state, self.reason = state, reason
@@ -257,9 +265,8 @@ class Tenant:
         phases |= {"ready": now - waiting, "total": now - began}
         inner = {f"child.{name}": value for name, value in answer.get("timings", {}).items()}
         self.timings = {name: round(value * 1000, 2) for name, value in phases.items()} | child.timings | inner
-        if isinstance(answer.get("info"), dict) and answer["info"] != self.info:
-            self.info = answer["info"]
-            self.record.write_info(answer["info"])
+        if isinstance(answer.get("info"), dict):
+            self._learn(answer["info"])
         self.in_flight, self.last_activity = 0, time.time()
         self._watch_process(child.process)
         self._set("awake")
@@ -383,6 +390,9 @@ class Tenant:
         if changed:
             self.record.create()
             self.record.write_spec(spec)
+            if self.info is not None and self.spec is not None:
+                # A sleeping tenant is asked for its addresses before it ever wakes with the new ones.
+                self._learn(readdressed(self.info, self.spec, spec))
             self.spec = spec
         self.reset()
         await self.host.pool.ensure(spec.engine)
