@@ -23,7 +23,7 @@ CLIENT_VARIABLES = {
     "NAGAYA_DEBUG": "Show the traceback of an error, as `--debug` does.",
 }
 """Variables of the command line; they are no settings of the platform, and they are not refused either."""
-INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW"}
+INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW", "NAGAYA_READY", "NAGAYA_LOCK"}
 """Set by the supervisor for the processes that it starts."""
 
 

@@ -25,6 +25,9 @@ class Frontend(Protocol):
     limits: ConnectionLimits
     connections: set[ClientConnection]
     closing: bool
+    """Whether it stops: connections are closed as soon as nothing goes on in them."""
+    leaving: bool
+    """Whether a successor serves: connections end with their next answer, which says so."""
 
     def disconnected(self, client: ClientConnection) -> None:
         """A connection ended."""
@@ -243,7 +246,9 @@ class ClientConnection(asyncio.Protocol):
 
     def must_close(self, request: Request) -> bool:
         """Whether the answer to `request` is the last on this connection; once said, it stays so."""
-        if not request.keep_alive or not request.body.complete or self._frontend.closing:
+        if not request.keep_alive or not request.body.complete:
+            self._close_after = True
+        if self._frontend.closing or self._frontend.leaving:
             self._close_after = True
         return self._close_after
 

@@ -40,7 +40,7 @@ class Gateway:
         self.log = log
         self.limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
         self.connections: set[ClientConnection] = set()
-        self.closing = False
+        self.closing = self.leaving = False
         self._empty = asyncio.Event()
         self.table = RouteTable(
             default_max_in_flight=settings.default_max_in_flight,
@@ -70,7 +70,7 @@ class Gateway:
     def disconnected(self, client: ClientConnection) -> None:
         """A client's connection ended."""
         self.connections.discard(client)
-        if self.closing and not self.connections:
+        if (self.closing or self.leaving) and not self.connections:
             self._empty.set()
 
     async def handle(self, client: ClientConnection, request: Request) -> None:
@@ -180,6 +180,18 @@ class Gateway:
         self._clock = asyncio.create_task(self._keep_time(), name="clock")
         for listening in sockets:
             self._servers.append(await loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=1024))
+
+    async def hand_over(self) -> None:
+        """Leave new connections to a successor, and stay until those that exist have ended.
+
+        Each ends with its next answer, which says so: closing an idle one now could destroy a request on its way.
+        """
+        self.leaving = True
+        for server in self._servers:
+            server.close()
+        if self.connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self.settings.hand_over_seconds)
 
     async def stop(self) -> None:
         """Stop accepting, let what is in flight finish within `drain_seconds`, close everything."""

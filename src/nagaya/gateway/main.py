@@ -16,6 +16,10 @@ import uvloop
 from nagaya.gateway.access_log import Log
 from nagaya.gateway.gateway import Gateway
 from nagaya.gateway.settings import GatewaySettings
+from nagaya.supervisor.sockets import say_ready
+
+READY_SECONDS = 5.0
+"""How long a new gateway waits for the keeper's list of tenants before it says that it serves."""
 
 
 def inherited_sockets() -> list[socket.socket]:
@@ -30,12 +34,26 @@ def inherited_sockets() -> list[socket.socket]:
     return sockets
 
 
+async def _first(*events: asyncio.Event) -> None:
+    """Wait for the first of the events."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _announce(gateway: Gateway) -> None:
+    await gateway.link.ready(READY_SECONDS)
+    say_ready()
+
+
 async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Log) -> None:
-    """Run until SIGTERM or SIGINT."""
-    stopped = asyncio.Event()
+    """Run until SIGTERM or SIGINT; SIGUSR1 says that a successor serves, and this one may take its time."""
+    stopped, replaced = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGUSR1, replaced.set)
     gateway = Gateway(settings, log)
     await gateway.start(sockets)
     # What exists now stays: leaving it out of collections keeps pauses short.
@@ -43,7 +61,16 @@ async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Lo
     gc.freeze()
     log.write("started", pid=os.getpid(), public_url=settings.public_url)
     log.flush()
-    await stopped.wait()
+    announcing = asyncio.create_task(_announce(gateway))
+    await _first(stopped, replaced)
+    announcing.cancel()
+    if not stopped.is_set():
+        log.write("replaced", connections=len(gateway.connections))
+        leaving = asyncio.create_task(gateway.hand_over())
+        ended = asyncio.create_task(stopped.wait())
+        await asyncio.wait([leaving, ended], return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        ended.cancel()
     log.write("stopping", connections=len(gateway.connections))
     await gateway.stop()
 

@@ -30,6 +30,7 @@ class GatewaySettings:
     stall_seconds: float = 60.0
     response_seconds: float = 600.0
     drain_seconds: float = 10.0
+    hand_over_seconds: float = 600.0
     linger_seconds: float = 2.0
     sweep_seconds: float = 0.25
 

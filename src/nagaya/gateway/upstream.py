@@ -109,8 +109,14 @@ class UpstreamConnection(asyncio.Protocol):
                 self.transport.write(data)
 
     def end_body(self) -> None:
-        """The request's body is complete."""
-        if self.transport is not None and self._sink is not None and self._body_open and self._chunked_body:
+        """The request's body is complete.
+
+        After an early answer nothing is sent any more: then the body stays open, and the connection is not used again,
+        because the upstream would take the next request for the rest of this body.
+        """
+        if self.transport is None or self._sink is None:
+            return
+        if self._body_open and self._chunked_body:
             self.transport.write(b"0\r\n\r\n")
         self._body_open = False
 

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -22,6 +23,16 @@ MAX_BODY = 1024 * 1024
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = structlog.get_logger("nagaya.request")
+
+
+@dataclass
+class Farewell:
+    """Whether this process is being replaced: every answer then is the last on its connection."""
+
+    begun: bool = False
+
+
+farewell = Farewell()
 
 
 class RequestContext:
@@ -67,6 +78,8 @@ class RequestContext:
                 status = message["status"]
                 message.setdefault("headers", [])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if farewell.begun:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

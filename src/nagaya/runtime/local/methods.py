@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 GATEWAY_METHODS = frozenset({"hello", "wake", "activity", "quiesced", "subscribe", "list", "get"})
 """What the gateway's user may call; the api's and root may call everything."""
 
+CHANGING_METHODS = frozenset({"apply", "policy", "wake", "sleep", "restart", "purge"})
+"""What a keeper that is being replaced leaves to its successor."""
+
 LOG_LINES = 10_000
 
 
@@ -47,6 +50,8 @@ class Methods:
             raise RuntimeFailure("unknown_method", f"The keeper has no method {method!r}.")
         if connection.uid == self._keeper.config.gateway_uid and method not in GATEWAY_METHODS:
             raise RuntimeFailure("forbidden", f"The gateway may not call {method}.")
+        if self._keeper.leaving and method in CHANGING_METHODS:
+            raise RuntimeFailure("unreachable", "The keeper is being replaced; try again.")
         return await handler(connection, params)
 
     async def _hello(self, connection: Connection, params: dict[str, Any]) -> Any:

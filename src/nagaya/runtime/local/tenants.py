@@ -427,7 +427,8 @@ class Tenant:
 
     def rotate_log(self) -> None:
         """Rotate the tenant's log when it has grown too long."""
-        logs.rotate(self._log_path(), self.host.config.log_bytes, below=self.host.config.data_dir / "tenants")
+        config = self.host.config
+        logs.rotate(self._log_path(), config.log_bytes, config.log_files, below=config.data_dir / "tenants")
 
     def _log_path(self) -> Path:
         return self.host.tenant_dir(self.id) / "log" / "tenant.log"
@@ -478,6 +479,13 @@ class Tenant:
             return
         if was in ("awake", "starting") or not self.spec.hibernate:
             self.wake_soon()
+
+    async def settled(self) -> None:
+        """Wait until nothing is being started or stopped."""
+        while self._waking is not None and not self._waking.done():
+            await asyncio.wait([self._waking])
+        async with self._lock:
+            return
 
     def release(self) -> None:
         """Let go of descriptors when the keeper ends."""
