@@ -26,6 +26,7 @@ from nagaya.http.logs import configure
 from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
 from nagaya.identity.keys import KeyFileError
+from nagaya.metrics import api as metrics
 from nagaya.runtime.config import ConfigError, PlatformConfig
 from nagaya.supervisor.sockets import say_ready
 from nagaya.tenants.assembly import create_control
@@ -158,13 +159,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         config = PlatformConfig.load(Path(given[0]))
-        configure(str(config.api.get("log_level", "info")).upper())
+        configure(str(config.api.get("log_level", "info")).upper(), str(config.api.get("log_format", "json")))
         sockets = inherited_sockets()
         state = create_state(ApiSettings.from_platform(config))
     except (ConfigError, KeyFileError, SchemaError, ValueError) as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
         return 1
     control = create_control(config, state)
+    metrics.watch_database(state.database)
+    metrics.watch_channel(control.hub)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(state, control, sockets))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -162,6 +163,48 @@ class Logging(BaseSettings):
     """Logging"""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of logged lines.")
+    log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    log_bytes: int = Field(
+        10_485_760,
+        ge=0,
+        description="Size at which a log is copied to `<name>.1` and emptied, bytes; 0: never, because something else "
+        "rotates (by copying and truncating).",
+    )
+    log_files: int = Field(1, ge=0, le=1000, description="How many old files of each log are kept.")
+    access_log: bool = Field(True, description="Whether the gateway logs every request (at level `info` or lower).")
+
+
+class Monitoring(BaseSettings):
+    """Monitoring"""
+
+    metrics_address: Annotated[tuple[str, int] | None, NoDecode] = Field(
+        None,
+        description="Where `/metrics` is served for Prometheus, such as `127.0.0.1:8441`. Default: nowhere.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that scrapes must show; needed unless the address is of this machine only.",
+    )
+    metrics_tenants: bool = Field(
+        False, description="Whether requests are also counted for each tenant by name: one more label."
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector (OTLP over HTTP) for traces, such as `http://127.0.0.1:4318`; needs the "
+        "extra `nagaya[otel]`. The standard `OTEL_*` variables hold as well.",
+    )
+
+    @field_validator("metrics_address", mode="before")
+    @classmethod
+    def _address(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        host, _, port = value.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise ValueError("must be a host and a port such as 127.0.0.1:8441")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 GROUPS: tuple[type[BaseSettings], ...] = (
@@ -173,11 +216,12 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     Sessions,
     Organizations,
     Logging,
+    Monitoring,
 )
 """The sections of the reference page, in order; each group's docstring is its heading."""
 
 
-class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Logging):
+class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Organizations, Logging, Monitoring):
     """All settings; `Settings.read` is the way to make one."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, frozen=True)
@@ -189,6 +233,12 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
             raise ValueError(f"{PREFIX}SERVICE_UID and the id after it must lie outside {PREFIX}TENANT_UIDS")
         if self.separate_users == "yes" and os.geteuid() != 0:
             raise ValueError(f"{PREFIX}SEPARATE_USERS=yes needs root; start as root, or say auto or no")
+        local = {"127.0.0.1", "::1", "localhost"}
+        if self.metrics_address and self.metrics_address[0] not in local and self.metrics_token is None:
+            raise ValueError(
+                f"{PREFIX}METRICS_ADDRESS can be reached from other machines: set {PREFIX}METRICS_TOKEN as well, or "
+                "listen on 127.0.0.1"
+            )
         return self
 
     @classmethod
@@ -233,16 +283,29 @@ class Settings(Place, Address, Administrator, Isolation, Tenants, Sessions, Orga
             "master_key_file": self.master_key_file,
             "default_engine": self.default_engine,
             "ready_timeout": float(self.wake_timeout),
+            "metrics_address": self.metrics_address,
+            "log_bytes": self.log_bytes,
+            "log_files": self.log_files,
+            "log_format": self.log_format,
+            "log_level": self.log_level,
             "service_uid": self.service_uid if self.users_are_separate else None,
             "tenant_uids": self.tenant_uids if self.users_are_separate else None,
         }
         values["api"] = {
-            **self.model_dump(include=set(Sessions.model_fields) | set(Organizations.model_fields) | {"log_level"}),
+            **self.model_dump(
+                include=set(Sessions.model_fields) | set(Organizations.model_fields) | {"log_level", "log_format"}
+            ),
             "tenants": self.model_dump(include={"idle_seconds", "policy_max_age", "max_in_flight", "max_body_bytes"}),
         }
         values["gateway"] = {
             "wake_seconds": float(self.wake_timeout),
-            "access_log": self.log_level in {"debug", "info"},
+            "access_log": self.access_log and self.log_level in {"debug", "info"},
+            "log_format": self.log_format,
+            "metrics_tenants": self.metrics_tenants,
+            # The file that this goes to is readable by others: of a long random token its digest tells nothing.
+            "metrics_token_sha256": hashlib.sha256(self.metrics_token.get_secret_value().encode()).hexdigest()
+            if self.metrics_token
+            else None,
         }
         if self.engines_dir:
             values["engines_dir"] = Path(os.path.abspath(self.engines_dir.expanduser()))  # noqa: PTH100  (keeps links)

@@ -22,14 +22,18 @@ READY_SECONDS = 5.0
 """How long a new gateway waits for the keeper's list of tenants before it says that it serves."""
 
 
-def inherited_sockets() -> list[socket.socket]:
+METRICS = "metrics"
+"""Name of the socket for scrapes."""
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
     """The listening sockets that `NAGAYA_SOCKETS` (JSON, names and descriptors) announces; raises `ValueError`."""
     try:
         descriptors = json.loads(os.environ["NAGAYA_SOCKETS"])
-        sockets = [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.values()]
+        sockets = {name: socket.socket(fileno=int(descriptor)) for name, descriptor in descriptors.items()}
     except (KeyError, ValueError, AttributeError, TypeError, OSError) as error:
         raise ValueError(f"NAGAYA_SOCKETS must name at least one inherited listening socket ({error!r}).") from error
-    if not sockets:
+    if not set(sockets) - {METRICS}:
         raise ValueError("NAGAYA_SOCKETS must name at least one inherited listening socket.")
     return sockets
 
@@ -47,7 +51,7 @@ async def _announce(gateway: Gateway) -> None:
     say_ready()
 
 
-async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Log) -> None:
+async def serve(settings: GatewaySettings, sockets: dict[str, socket.socket], log: Log) -> None:
     """Run until SIGTERM or SIGINT; SIGUSR1 says that a successor serves, and this one may take its time."""
     stopped, replaced = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,7 +59,9 @@ async def serve(settings: GatewaySettings, sockets: list[socket.socket], log: Lo
         loop.add_signal_handler(number, stopped.set)
     loop.add_signal_handler(signal.SIGUSR1, replaced.set)
     gateway = Gateway(settings, log)
-    await gateway.start(sockets)
+    await gateway.start([listener for name, listener in sockets.items() if name != METRICS])
+    if METRICS in sockets:
+        await gateway.serve_metrics(sockets[METRICS])
     # What exists now stays: leaving it out of collections keeps pauses short.
     gc.collect()
     gc.freeze()
@@ -87,7 +93,7 @@ def main(arguments: list[str]) -> int:
         print(f"The gateway cannot start: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 1
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, sockets, Log(requests=settings.access_log)))
+        runner.run(serve(settings, sockets, Log(requests=settings.access_log, form=settings.log_format)))
     return 0
 
 

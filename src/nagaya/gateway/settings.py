@@ -21,6 +21,7 @@ class GatewaySettings:
     keeper_socket: str
     api_socket: str
     internal_socket: str
+    run_dir: str = "/nonexistent"
     allowed_hosts: tuple[str, ...] = ()
     allow_localhost: bool = True
 
@@ -49,6 +50,9 @@ class GatewaySettings:
     pool_size: int = 32
     pool_idle_seconds: float = 4.0
     access_log: bool = True
+    log_format: str = "json"
+    metrics_token_sha256: str | None = None
+    metrics_tenants: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.public_url)
@@ -79,5 +83,6 @@ class GatewaySettings:
             "keeper_socket": str(run / "keeper.sock"),
             "api_socket": str(run / "api.sock"),
             "internal_socket": str(run / "internal.sock"),
+            "run_dir": str(run),
         }
         return cls(**(values | given))

@@ -14,6 +14,7 @@ from nagaya.gateway.client import ClientConnection
 from nagaya.gateway.credentials import plausible, session_cookie
 from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import request_head
+from nagaya.gateway.metrics import GatewayMetrics
 from nagaya.gateway.pool import Pools
 from nagaya.gateway.request import Request
 from nagaya.gateway.routes import Route, RouteTable
@@ -41,7 +42,9 @@ class TenantDoor:
         waker: Waker,
         sessions: Sessions,
         activity: Activity,
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._hosts = hosts
         self._table = table
@@ -92,7 +95,7 @@ class TenantDoor:
         """Forward, within the tenant's limits; from `enter` on the tenant is not put to sleep."""
         gate = route.gate
         if not gate.try_enter():
-            await gate.enter(self._settings.wake_seconds)
+            await self._metrics.entering(gate.enter(self._settings.wake_seconds), "tenant")
         if counts:
             self._activity.begin(route.id)
         try:

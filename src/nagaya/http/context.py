@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from nagaya.errors import PayloadTooLarge
 from nagaya.http.handlers import on_unexpected
+from nagaya.metrics import api as metrics
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,10 +42,12 @@ class RequestContext:
     Args:
         app: The application.
         max_body: Limit on a request's body in bytes.
+        application: Its name in metrics.
     """
 
-    def __init__(self, app: App, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: App, max_body: int = MAX_BODY, application: str = "api") -> None:
         self.app = app
+        self.application = application
         self.max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +95,7 @@ class RequestContext:
                 raise
             await response(scope, receive, traced_send)
         finally:
+            metrics.request(self.application, scope["method"], status, time.perf_counter() - started)
             log.info(
                 "request",
                 method=scope["method"],

@@ -57,6 +57,7 @@ class ApiSettings:
     session_limit: int = 50
     """Live sessions of one user or service account; a new one ends the oldest."""
     log_level: str = "info"
+    log_format: str = "json"
     anyone_may_create_organizations: bool = False
     """Whether every user may make an organization, not only superusers."""
     tenants: TenantDefaults = field(default_factory=TenantDefaults)

@@ -47,7 +47,6 @@ ENDED_STATUSES = ("succeeded", "failed", "cancelled")
 DATABASES = ("sqlite", "postgresql")
 DATABASE_ERRORS = ("disconnected", "locked", "integrity", "timeout", OTHER)
 POOL_STATES = ("in_use", "idle")
-MEMORY_KINDS = ("resident", "private")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ API = (
            {"database": DATABASES, "reason": DATABASE_ERRORS}),
 )  # fmt: skip
 PLATFORM = (
-    Family("nagaya_build_info", "gauge", "Always 1; what runs.", {"version": OPEN, "build": OPEN}),
+    Family("nagaya_build_info", "gauge", "Always 1; what runs.", {"version": OPEN, "python": OPEN, "build": OPEN}),
     Family("nagaya_up", "gauge", "Whether a process of the platform runs and answered this scrape.",
            {"process": PROCESSES}),
     Family("nagaya_process_memory_bytes", "gauge", "Resident memory of a process of the platform.",

@@ -17,7 +17,7 @@ from nagaya.engines import catalog
 from nagaya.runtime import log_lines
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import RuntimeFailure
-from nagaya.runtime.local import logs
+from nagaya.runtime.local import logs, measure
 from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.limiter import WakeLimiter
@@ -62,6 +62,7 @@ class Keeper:
         self.server = RpcServer(Methods(self), self._connection_closed, allowed_uids(config.service_uid))
         self.sleeper = Sleeper(lambda: list(self.tenants.values()), self._gateways, config.quiesce_timeout)
         self._tasks: list[asyncio.Task[None]] = []
+        measure.observe(self)
         self.leaving = False
         """Whether a successor is about to take over."""
 

@@ -13,7 +13,7 @@ from nagaya.runtime.local.server import Connection
 if TYPE_CHECKING:
     from nagaya.runtime.local.keeper import Keeper
 
-GATEWAY_METHODS = frozenset({"hello", "wake", "activity", "quiesced", "subscribe", "list", "get"})
+GATEWAY_METHODS = frozenset({"hello", "wake", "activity", "quiesced", "subscribe", "list", "get", "metrics"})
 """What the gateway's user may call; the api's and root may call everything."""
 
 CHANGING_METHODS = frozenset({"apply", "policy", "wake", "sleep", "restart", "purge"})
@@ -38,6 +38,7 @@ class Methods:
             "logs": self._logs,
             "list": self._list,
             "get": self._get,
+            "metrics": self._metrics,
             "activity": self._activity,
             "quiesced": self._quiesced,
             "subscribe": self._subscribe,
@@ -98,6 +99,9 @@ class Methods:
 
     async def _get(self, connection: Connection, params: dict[str, Any]) -> Any:
         return self._keeper.tenant(params["id"]).describe().to_json()
+
+    async def _metrics(self, connection: Connection, params: dict[str, Any]) -> Any:
+        return self._keeper.host.metrics.snapshot()
 
     async def _activity(self, connection: Connection, params: dict[str, Any]) -> Any:
         connection.role = "gateway"

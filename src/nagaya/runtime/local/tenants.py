@@ -13,7 +13,7 @@ from typing import Any
 
 from nagaya.runtime.files import StateFileError
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
-from nagaya.runtime.local import logs
+from nagaya.runtime.local import logs, measure
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
@@ -230,6 +230,7 @@ class Tenant:
             self._save()
             await self._become_ready(child, began, phases)
             self._started_spec = spec
+            measure.started(self.host.metrics, child.how, self.timings)
         except BaseException as error:
             await self._start_failed(error)
             raise
@@ -260,6 +261,7 @@ class Tenant:
 
     async def _start_failed(self, error: BaseException) -> None:
         """Leave no process and settle; the caller raises the error again as one of the protocol's."""
+        measure.start_failed(self.host.metrics, error)
         if self.process is not None:
             await self.process.stop(0.0)
             self.process = None
@@ -299,6 +301,7 @@ class Tenant:
                 return
             self.process = None
             self.restarts += 1
+            self.host.metrics.counter("nagaya_tenant_crashes_total").inc()
             reason = await self._ending(process)
             logger.error("tenant %s: %s", self.id, reason)
             self._failure(reason)
