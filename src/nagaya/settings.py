@@ -21,6 +21,7 @@ PREFIX = "NAGAYA_"
 CLIENT_VARIABLES = {
     "NAGAYA_URL": "Public URL of the platform that the command line talks to.",
     "NAGAYA_API_KEY": "API key (`ZENPROKEY_…`) that the command line signs in with, instead of `nagaya login`.",
+    "NAGAYA_BACKUP_PASSPHRASE": "Passphrase of the keys in a backup (`nagaya backup`).",
     "NAGAYA_DEBUG": "Show the traceback of an error, as `--debug` does.",
 }
 """Variables of the command line; they are no settings of the platform, and they are not refused either."""

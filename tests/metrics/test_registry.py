@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 
 
 def parsed(*registries: Registry) -> dict[str, dict[tuple[str, ...], float]]:
-    """What a Prometheus server reads, by sample name and label values in the order of their names; each snapshot has crossed a socket as JSON."""
+    """What a Prometheus server reads, by sample name and label values; each snapshot has crossed a socket."""
     snapshots = [json.loads(json.dumps(registry.snapshot())) for registry in registries]
     samples: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(render(snapshots).decode()):

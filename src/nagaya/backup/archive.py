@@ -1,7 +1,7 @@
 """The file format of a backup: a compressed tar whose last members are a manifest with checksums, and its seal.
 
-`format.json` comes first, so that a newer format is recognised before anything else is read. Members are plain files with
-names of a fixed shape; everything else is refused, wherever it claims to go.
+`format.json` comes first, so that a newer format is recognised before anything else is read. Members are plain files
+with names of a fixed shape; everything else is refused, wherever it claims to go.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from nagaya.backup.errors import BackupError
 
@@ -24,6 +25,16 @@ FORMAT_NAME, MANIFEST_NAME, SEAL_NAME, KEYS_NAME = "format.json", "manifest.json
 DATABASE_NAME, DUMP_NAME, UIDS_NAME = "control/control.db", "control/control.pgdump", "keeper/uids.json"
 INSTANCE_NAME = "instance.json"
 _FIXED = frozenset({DATABASE_NAME, DUMP_NAME, UIDS_NAME, INSTANCE_NAME, KEYS_NAME})
+
+
+class Source(Protocol):
+    """Where bytes come from."""
+
+    def read(self, count: int = -1, /) -> bytes:
+        """Return the next bytes, none at the end."""
+        ...
+
+
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TENANT = re.compile(rf"tenants/({_UUID})((?:/[^/\0]{{1,255}})+)\Z")
 _SMALL = 64 * 1024 * 1024
@@ -60,7 +71,7 @@ class Manifest:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
-    def bytes(self) -> int:
+    def room(self) -> int:
         """How much room the files take."""
         return sum(size for size, _ in self.files.values())
 
@@ -103,7 +114,7 @@ class Writer:
     def __init__(self, target: IO[bytes], manifest: Manifest) -> None:
         self.manifest = manifest
         self._zip = gzip.GzipFile(fileobj=target, mode="wb", compresslevel=_LEVEL, mtime=0, filename="")
-        self._tar = tarfile.open(fileobj=self._zip, mode="w|", format=tarfile.PAX_FORMAT)
+        self._tar = tarfile.TarFile(fileobj=self._zip, mode="w", format=tarfile.PAX_FORMAT)
         head = {"format": FORMAT, "version": manifest.version, "created": manifest.created, "id": manifest.id}
         self._member(FORMAT_NAME, io.BytesIO(json.dumps(head).encode()))
 
@@ -120,7 +131,7 @@ class Writer:
         member.size = len(source.getvalue()) if isinstance(source, io.BytesIO) and size is None else int(size or 0)
         member.mode = 0o600
         hashing = _Hashing(source, member.size)
-        self._tar.addfile(member, hashing)  # type: ignore[arg-type] # Only `read` is used of it.
+        self._tar.addfile(member, hashing)
         return hashing.digest.hexdigest()
 
     def finish(self, seal: bytes) -> None:
@@ -131,6 +142,27 @@ class Writer:
         self._zip.close()
 
 
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Turns what the libraries say about damaged files into one sentence."""
+    try:
+        yield
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BackupError(f"This is no complete backup of Nagaya: {error}.") from error
+
+
+class _Content:
+    """A member's content, read by others."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+
+    def read(self, count: int = -1) -> bytes:
+        """Return the next bytes. Raises BackupError when the file is damaged there."""
+        with _said_plainly():
+            return self._source.read(count)
+
+
 class Reader:
     """Reads a backup from beginning to end, once: `for name, stream in reader`, then `manifest` and `seal`."""
 
@@ -139,20 +171,17 @@ class Reader:
         self.head: dict[str, Any] = {}
         self.manifest_bytes = self.seal = b""
 
-    def __iter__(self) -> Iterator[tuple[str, IO[bytes]]]:
+    def __iter__(self) -> Iterator[tuple[str, Source]]:
         """Yield each file with its content. Raises BackupError as soon as something is wrong."""
-        try:
-            with gzip.GzipFile(fileobj=self._source, mode="rb") as unzipped:
-                with tarfile.open(fileobj=unzipped, mode="r|") as tar:
-                    yield from self._members(tar)
-                while unzipped.read(_CHUNK):  # What is left is padding; at its end is the checksum of the whole.
-                    pass
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise BackupError(f"This is no complete backup of Nagaya: {error}.") from error
+        with _said_plainly(), gzip.GzipFile(fileobj=self._source, mode="rb") as unzipped:
+            with tarfile.open(fileobj=unzipped, mode="r|") as tar:
+                yield from self._members(tar)
+            while unzipped.read(_CHUNK):  # What is left is padding; at its end is the checksum of the whole.
+                pass
         if not self.manifest_bytes or not self.seal:
             raise BackupError("The backup has no end: it was cut off, or is still being written.")
 
-    def _members(self, tar: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+    def _members(self, tar: tarfile.TarFile) -> Iterator[tuple[str, Source]]:
         for number, member in enumerate(tar):
             stream = tar.extractfile(member) if member.isreg() else None
             if stream is None:
@@ -169,7 +198,7 @@ class Reader:
                 raise BackupError("The backup's manifest is not at its end; it was not made here.")
             else:
                 tenant_of(member.name)
-                yield member.name, stream
+                yield member.name, _Content(stream)
 
     def _begin(self, member: tarfile.TarInfo, stream: IO[bytes]) -> None:
         if member.name != FORMAT_NAME:

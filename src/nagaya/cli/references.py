@@ -169,8 +169,8 @@ def metrics_page() -> str:
         "# Metrics",
         GENERATED,
         "",
-        "Served at `/metrics` of `NAGAYA_METRICS_ADDRESS` in the text format of Prometheus; one scrape gives the numbers",
-        "of all processes. Labels have the values shown here and no others; something unforeseen counts as `other`.",
+        "Served at `/metrics` of `NAGAYA_METRICS_ADDRESS` in the text format of Prometheus; a scrape gives the",
+        "numbers of all processes. Labels have the values shown here; something unforeseen counts as `other`.",
         "Times are in seconds, sizes in bytes. [Watch a platform](../how-to/monitoring.md) tells how to use them.",
     ]
     for title, group in (("Processes", PLATFORM), ("Gateway", GATEWAY), ("Tenants", KEEPER), ("Control plane", API)):
