@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from nagaya import tracing
 from nagaya.app import create_app
 from nagaya.app_state import create_state
 from nagaya.db.migrate import SchemaError
@@ -119,6 +120,7 @@ async def serve(state: AppState, control: Control, sockets: dict[str, socket.soc
         await asyncio.wait(serving)
         leaving.cancel()
     await asyncio.to_thread(state.database.close)
+    await asyncio.to_thread(tracing.shut_down)
 
 
 async def _hand_over(
@@ -161,8 +163,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = PlatformConfig.load(Path(given[0]))
         configure(str(config.api.get("log_level", "info")).upper(), str(config.api.get("log_format", "json")))
         sockets = inherited_sockets()
+        tracing.configure()
         state = create_state(ApiSettings.from_platform(config))
-    except (ConfigError, KeyFileError, SchemaError, ValueError) as error:
+    except (tracing.TracingError, ConfigError, KeyFileError, SchemaError, ValueError) as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
         return 1
     control = create_control(config, state)

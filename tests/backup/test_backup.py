@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -205,9 +207,13 @@ def test_a_backup_that_was_cut_off_is_refused(world: World, cut: int) -> None:
 def test_a_flipped_bit_anywhere_is_noticed(world: World) -> None:
     path = world.backup()
     content = bytearray(path.read_bytes())
+    unpacked = gzip.decompress(content)
     for position in range(20, len(content), max(1, len(content) // 25)):
         damaged = bytearray(content)
         damaged[position] ^= 4
+        with contextlib.suppress(Exception):
+            if gzip.decompress(damaged) == unpacked:
+                continue  # Some bits of the compression mean nothing.
         path.write_bytes(damaged)
         with pytest.raises(BackupError):
             check(path)
@@ -445,12 +451,13 @@ def test_a_large_backup_goes_through_little_memory(world: World) -> None:
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom nagaya.backup.create import create\n"
         "from nagaya.runtime.config import PlatformConfig\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "create(PlatformConfig.create(Path(sys.argv[1])), Path(sys.argv[2]), lambda config, work: work())\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     command = [sys.executable, "-c", code, str(world.config.data_dir), str(world.root / "large.tar.gz")]
     began = time.monotonic()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert int(done.stdout) < 120 * 1024
+    assert int(done.stdout) < 40 * 1024
     assert time.monotonic() - began < 60
     assert check(world.root / "large.tar.gz").manifest.room > 200 << 20

@@ -44,6 +44,7 @@ def make_engine(config: PlatformConfig, version: str = "0.98.0", *, says: str | 
 
 def test_a_healthy_machine(config: PlatformConfig) -> None:
     make_engine(config)
+    config.data_dir.chmod(0o700)
     findings = found(config)
     assert [name for name, finding in findings.items() if finding.state == "error"] == []
     assert findings["engine_0.98.0"].message == "The engine 0.98.0 is healthy."
@@ -144,9 +145,9 @@ def test_a_check_that_breaks_does_not_hide_the_others(config: PlatformConfig, mo
     assert "port" in findings
 
 
-def test_the_command_exits_with_one_when_something_is_wrong(nagaya: Nagaya) -> None:
+def test_the_command_exits_with_two_when_something_is_wrong(nagaya: Nagaya) -> None:
     result = nagaya("doctor")
-    assert result.code == 1
+    assert result.code == 2
     assert "No engine is installed" in result.out
     rows = nagaya("doctor", "--json").json
     assert {"check", "state", "message", "advice"} == set(rows[0])

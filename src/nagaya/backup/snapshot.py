@@ -63,6 +63,9 @@ def _receive(stream: IO[bytes], directory: Path, take: Take) -> None:
 
 
 def _child(directory: Path, owner: int | None, writer: int) -> None:
+    # Whatever the parent has open, the archive above all, is none of this user's business.
+    os.closerange(3, writer)
+    os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
     with os.fdopen(writer, "wb") as pipe:
         try:
             if owner is not None:

@@ -28,6 +28,13 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Directory of everything that the platform keeps.", show_default=False)
 ]
 READY_TIMEOUT = 120.0
+MARKS = {
+    "ok": "[green]✓[/green]",
+    "notice": "[blue]i[/blue]",
+    "warning": "[yellow]![/yellow]",
+    "error": "[red]✗[/red]",
+}
+"""How `nagaya doctor` shows the state of a finding to people."""
 
 
 class RestartService(StrEnum):
@@ -217,7 +224,7 @@ def status(cli: Cli, data_dir: DataDir = None) -> None:
 
 @command(app)
 def doctor(cli: Cli, data_dir: DataDir = None) -> None:
-    """Examine this machine: what is wrong, and what is not protected here; exits with 1 when something is wrong."""
+    """Examine this machine and the platform on it; exits with 1 for warnings, with 2 for errors."""
     from nagaya.cli.doctor import examine  # noqa: PLC0415
 
     settings = read_settings(data_dir=data_dir)
@@ -226,8 +233,9 @@ def doctor(cli: Cli, data_dir: DataDir = None) -> None:
         cli.out.json([finding.as_json() for finding in findings])
     else:
         for finding in findings:
-            mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[finding.state]
+            mark = MARKS[finding.state]
             cli.out.console.print(f"{mark} ", end="")
             cli.out.plain(finding.message + (f" {finding.advice}" if finding.advice else ""))
-    if any(finding.state == "error" for finding in findings):
-        raise typer.Exit(int(ExitCode.ERROR))
+    states = {finding.state for finding in findings}
+    if states & {"warning", "error"}:
+        raise typer.Exit(2 if "error" in states else 1)

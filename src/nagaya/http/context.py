@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from starlette.requests import Request
 
+from nagaya import tracing
 from nagaya.errors import PayloadTooLarge
 from nagaya.http.handlers import on_unexpected
 from nagaya.metrics import api as metrics
@@ -60,6 +61,7 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        span = tracing.start(scope["method"], headers, request_id)
         started = time.perf_counter()
         status = 500
         started_answer = False
@@ -95,6 +97,7 @@ class RequestContext:
                 raise
             await response(scope, receive, traced_send)
         finally:
+            tracing.end(span, status, scope.get("route"))
             metrics.request(self.application, scope["method"], status, time.perf_counter() - started)
             log.info(
                 "request",

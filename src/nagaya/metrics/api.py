@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from nagaya import tracing
 from nagaya.metrics.catalogue import API, OTHER
 from nagaya.metrics.registry import Labels, Registry
 from nagaya.operations.models import Operation
@@ -49,13 +50,14 @@ def operation_ended(session: Session | None, operation: Operation, now: dt.datet
     """Note that an operation has ended: counted once that is committed."""
     if session is not None and operation.created is not None:
         took = (now - operation.created).total_seconds()
-        session.info.setdefault(_ENDED, []).append((took, operation.kind, operation.status))
+        session.info.setdefault(_ENDED, []).append((took, tracing.Ended.of(operation, now)))
 
 
 @event.listens_for(Session, "after_commit")
 def _committed(session: Session) -> None:
-    for took, kind, status in session.info.pop(_ENDED, ()):
-        _operations.observe(took, kind, status)
+    for took, ended in session.info.pop(_ENDED, ()):
+        _operations.observe(took, ended.kind, ended.status)
+        tracing.operation(ended)
 
 
 @event.listens_for(Session, "after_rollback")
