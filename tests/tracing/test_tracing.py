@@ -113,10 +113,10 @@ def test_a_request_is_traced_from_the_client_through_the_gateway(place: Path, mo
         assert found[0]["parent"] == "b7ad6b7169203331"
         assert found[0]["nagaya.request_id"] == request_id
         assert found[0]["http.response.status_code"] == answer.status
-        assert str(found[0]["http.route"]).startswith("/api/v1/tenants/{")
+        assert "/tenants/{" in str(found[0]["http.route"])
         text = json.dumps(receiver.spans())
         assert not any(word in text for word in (secret, "another-secret", "a-name-of-a-user", "nonsense"))
-        assert "/api/v1/server/info" in text
+        assert "/server/info" in text
 
 
 def test_an_operation_is_a_span_with_its_phases(monkeypatch: pytest.MonkeyPatch) -> None:
