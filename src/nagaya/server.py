@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,21 +18,27 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from nagaya import tracing
 from nagaya.app import create_app
 from nagaya.app_state import create_state
 from nagaya.db.errors import DatabaseUrlError, SchemaError
+from nagaya.http.context import farewell
 from nagaya.http.internal import create_internal_app
 from nagaya.http.logs import configure
 from nagaya.http.settings import ApiSettings
 from nagaya.http.state import AppState
 from nagaya.identity.keys import KeyFileError
+from nagaya.metrics import api as metrics
 from nagaya.runtime.config import ConfigError, PlatformConfig
+from nagaya.supervisor.sockets import say_ready
 from nagaya.tenants.assembly import create_control
 from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.control import Control
 
 GRACE_SECONDS = 10
 TICK_SECONDS = 1.0
+HAND_OVER_SECONDS = 60
+"""How long an api that is replaced stays for connections that do not end."""
 SOCKETS = "NAGAYA_SOCKETS"
 log = structlog.get_logger("nagaya.server")
 
@@ -42,6 +48,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         self._ending = asyncio.Event()
+        self.listening = asyncio.Event()
         super().__init__(config)
 
     @property
@@ -60,6 +67,11 @@ class _Server(uvicorn.Server):
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
                     await self._ending.wait()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept connections."""
+        await super().startup(sockets=sockets)
+        self.listening.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -114,15 +126,45 @@ async def serve(state: AppState, control: Control, sockets: dict[str, socket.soc
         for server in servers.values():
             server.should_exit = True
 
+    replaced = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    async with control.running():
+    loop.add_signal_handler(signal.SIGUSR1, replaced.set)
+    async with control.running(), asyncio.TaskGroup() as tasks:
+        serving = [
+            tasks.create_task(server.serve(sockets=[sockets[name]]), name=name) for name, server in servers.items()
+        ]
+        await asyncio.gather(*(server.listening.wait() for server in servers.values()))
         log.info("serving", public_url=state.settings.public_url)
-        async with asyncio.TaskGroup() as tasks:
-            for name, server in servers.items():
-                tasks.create_task(server.serve(sockets=[sockets[name]]), name=name)
+        say_ready()
+        leaving = asyncio.create_task(_hand_over(replaced, control, list(servers.values()), stop))
+        await asyncio.wait(serving)
+        leaving.cancel()
     await asyncio.to_thread(state.database.close)
+    await asyncio.to_thread(tracing.shut_down)
+
+
+async def _hand_over(
+    replaced: asyncio.Event, control: Control, servers: list[_Server], stop: Callable[[], None]
+) -> None:
+    """Leaves new connections to a successor when there is one, and stops when those that exist have ended.
+
+    Each ends with its next answer, which says so: closing one that a neighbour has kept could destroy a request on its
+    way. Neighbours drop connections that they do not use for some seconds.
+    """
+    await replaced.wait()
+    log.info("replaced")
+    farewell.begun = True
+    control.hub.close()
+    for server in servers:
+        for listener in server.servers:
+            listener.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HAND_OVER_SECONDS):
+            while any(server.server_state.connections for server in servers):  # noqa: ASYNC110 - uvicorn has no event.
+                await asyncio.sleep(0.1)
+    stop()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,13 +183,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         config = PlatformConfig.load(Path(given[0]))
-        configure(str(config.api.get("log_level", "info")).upper())
+        configure(str(config.api.get("log_level", "info")).upper(), str(config.api.get("log_format", "json")))
         sockets = inherited_sockets()
+        tracing.configure()
         state = create_state(ApiSettings.from_platform(config))
-    except (ConfigError, KeyFileError, DatabaseUrlError, SchemaError, ValueError) as error:
+    except (tracing.TracingError, ConfigError, KeyFileError, DatabaseUrlError, SchemaError, ValueError) as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it all.
         return 1
     control = create_control(config, state)
+    metrics.watch_database(state.database)
+    metrics.watch_channel(control.hub)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(state, control, sockets))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ PREFIX = "NAGAYA_"
 CLIENT_VARIABLES = {
     "NAGAYA_URL": "Public URL of the platform that the command line talks to.",
     "NAGAYA_API_KEY": "API key (`ZENPROKEY_…`) that the command line signs in with, instead of `nagaya login`.",
+    "NAGAYA_BACKUP_PASSPHRASE": "Passphrase of the keys in a backup (`nagaya backup`).",
     "NAGAYA_DEBUG": "Show the traceback of an error, as `--debug` does.",
 }
 """Variables of the command line; they are no settings of the platform, and they are not refused either."""
-INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW"}
+INTERNAL_VARIABLES = {"NAGAYA_SOCKETS", "NAGAYA_VIEW", "NAGAYA_READY", "NAGAYA_LOCK"}
 """Set by the supervisor for the processes that it starts."""
 
 
@@ -250,6 +252,48 @@ class Logging(BaseSettings):
     """Logging"""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of logged lines.")
+    log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    log_bytes: int = Field(
+        10_485_760,
+        ge=0,
+        description="Size at which a log is copied to `<name>.1` and emptied, bytes; 0: never, because something else "
+        "rotates (by copying and truncating).",
+    )
+    log_files: int = Field(1, ge=0, le=1000, description="How many old files of each log are kept.")
+    access_log: bool = Field(True, description="Whether the gateway logs every request (at level `info` or lower).")
+
+
+class Monitoring(BaseSettings):
+    """Monitoring"""
+
+    metrics_address: Annotated[tuple[str, int] | None, NoDecode] = Field(
+        None,
+        description="Where `/metrics` is served for Prometheus, such as `127.0.0.1:8441`. Default: nowhere.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that scrapes must show; needed unless the address is of this machine only.",
+    )
+    metrics_tenants: bool = Field(
+        False, description="Whether requests are also counted for each tenant by name: one more label."
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="OpenTelemetry collector (OTLP over HTTP) for traces, such as `http://127.0.0.1:4318`; needs the "
+        "extra `nagaya[otel]`. The standard `OTEL_*` variables hold as well.",
+    )
+
+    @field_validator("metrics_address", mode="before")
+    @classmethod
+    def _address(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        host, _, port = value.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise ValueError("must be a host and a port such as 127.0.0.1:8441")
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 GROUPS: tuple[type[BaseSettings], ...] = (
@@ -264,11 +308,13 @@ GROUPS: tuple[type[BaseSettings], ...] = (
     Organizations,
     Enrollment,
     Logging,
+    Monitoring,
 )
 """The sections of the reference page, in order; each group's docstring is its heading."""
 
 API_FIELDS = {
     "log_level",
+    "log_format",
     "tenant_hosts",
     "principal_rate",
     "principal_burst",
@@ -291,6 +337,7 @@ class Settings(
     Organizations,
     Enrollment,
     Logging,
+    Monitoring,
 ):
     """All settings; `Settings.read` is the way to make one."""
 
@@ -304,6 +351,12 @@ class Settings(
         self._consistent_network()
         if self.separate_users == "yes" and os.geteuid() != 0:
             raise ValueError(f"{PREFIX}SEPARATE_USERS=yes needs root; start as root, or say auto or no")
+        local = {"127.0.0.1", "::1", "localhost"}
+        if self.metrics_address and self.metrics_address[0] not in local and self.metrics_token is None:
+            raise ValueError(
+                f"{PREFIX}METRICS_ADDRESS can be reached from other machines: set {PREFIX}METRICS_TOKEN as well, or "
+                "listen on 127.0.0.1"
+            )
         return self
 
     def _consistent_network(self) -> None:
@@ -367,6 +420,11 @@ class Settings(
             "master_key_file": self.master_key_file,
             "default_engine": self.default_engine,
             "ready_timeout": float(self.wake_timeout),
+            "metrics_address": self.metrics_address,
+            "log_bytes": self.log_bytes,
+            "log_files": self.log_files,
+            "log_format": self.log_format,
+            "log_level": self.log_level,
             "service_uid": self.service_uid if self.users_are_separate else None,
             "tenant_uids": self.tenant_uids if self.users_are_separate else None,
         }
@@ -376,7 +434,13 @@ class Settings(
         }
         values["gateway"] = {
             "wake_seconds": float(self.wake_timeout),
-            "access_log": self.log_level in {"debug", "info"},
+            "access_log": self.access_log and self.log_level in {"debug", "info"},
+            "log_format": self.log_format,
+            "metrics_tenants": self.metrics_tenants,
+            # The file that this goes to is readable by others: of a long random token its digest tells nothing.
+            "metrics_token_sha256": hashlib.sha256(self.metrics_token.get_secret_value().encode()).hexdigest()
+            if self.metrics_token
+            else None,
             "credential_rate": self.principal_rate,
             "credential_burst": self.principal_burst,
             **self.model_dump(include=set(_GATEWAY_FIELDS)),

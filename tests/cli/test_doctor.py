@@ -38,6 +38,7 @@ def test_a_healthy_machine(config: PlatformConfig, monkeypatch: pytest.MonkeyPat
     engine = FakeEngine(config.engines_dir, "0.98.0")
     # As if that had been installed by this very release.
     monkeypatch.setattr(locks, "source_root", lambda: engine.site)
+    config.data_dir.chmod(0o700)
     findings = found(config)
     assert [name for name, finding in findings.items() if finding.state == "error"] == []
     assert findings["engine_0.98.0"].message == "The engine 0.98.0 is healthy."
@@ -141,9 +142,9 @@ def test_a_check_that_breaks_does_not_hide_the_others(config: PlatformConfig, mo
     assert "port" in findings
 
 
-def test_the_command_exits_with_one_when_something_is_wrong(nagaya: Nagaya) -> None:
+def test_the_command_exits_with_two_when_something_is_wrong(nagaya: Nagaya) -> None:
     result = nagaya("doctor")
-    assert result.code == 1
+    assert result.code == 2
     assert "No engine is installed" in result.out
     rows = nagaya("doctor", "--json").json
     assert {"check", "state", "message", "advice"} == set(rows[0])

@@ -23,6 +23,8 @@ about = {
     "config": json.loads(Path(sys.argv[-1]).read_text()),
 }
 body = json.dumps(about).encode()
+if "NAGAYA_READY" in os.environ:
+    os.write(int(os.environ["NAGAYA_READY"]), b"ready\n")
 while True:
     for key, _ in selector.select():
         connection, _ = key.fileobj.accept()

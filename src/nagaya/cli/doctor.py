@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from nagaya.cli import doctor_host, doctor_platform
+from nagaya.cli.findings import Finding, existing
 from nagaya.runtime.config import PlatformConfig
 from nagaya.tls import CertificateError, shortcomings, wanted_hosts
 
@@ -23,22 +23,6 @@ TIME_ERROR = 5
 """What adjtimex(2) returns while the kernel's clock is not synchronised."""
 DISK_ERROR, DISK_WARNING = 1 << 30, 5 << 30
 MEMORY_PER_TENANT = 64 << 20
-
-State = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check: a name for programs, a state, a sentence, and what to do."""
-
-    check: str
-    state: State
-    message: str
-    advice: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        """The stable shape of `nagaya doctor --json`."""
-        return asdict(self)
 
 
 def examine(config: PlatformConfig) -> Iterator[Finding]:
@@ -54,6 +38,8 @@ def examine(config: PlatformConfig) -> Iterator[Finding]:
         check_engines,
         check_port,
         check_protection,
+        *doctor_host.CHECKS,
+        *doctor_platform.CHECKS,
     )
     for check in checks:
         name = check.__name__.removeprefix("check_")
@@ -127,11 +113,6 @@ def check_data_directory(config: PlatformConfig) -> Iterator[Finding]:
         yield Finding("master_key", "error", f"{key} can be read by others.", f"chmod 600 {key}")
     elif key.exists():
         yield Finding("master_key", "ok", "The master key is closed to others.")
-
-
-def existing(path: Path) -> Path:
-    """`path` or its nearest parent that exists."""
-    return next(candidate for candidate in (path, *path.parents) if candidate.exists())
 
 
 def check_disk(config: PlatformConfig) -> Iterator[Finding]:

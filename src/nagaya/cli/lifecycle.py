@@ -1,4 +1,4 @@
-"""nagaya up, down, status, doctor: the platform on this machine."""
+"""nagaya up, down, restart, status, doctor: the platform on this machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +30,22 @@ DataDir = Annotated[
 ]
 READY_TIMEOUT = 120.0
 SIGNING_KEY = Path("keys") / "signing.pem"
+MARKS = {
+    "ok": "[green]✓[/green]",
+    "notice": "[blue]i[/blue]",
+    "warning": "[yellow]![/yellow]",
+    "error": "[red]✗[/red]",
+}
+"""How `nagaya doctor` shows the state of a finding to people."""
+
+
+class RestartService(StrEnum):
+    """What `nagaya restart` replaces."""
+
+    ALL = "all"
+    API = "api"
+    GATEWAY = "gateway"
+    KEEPER = "keeper"
 
 
 @command(app)
@@ -85,6 +102,8 @@ def already_running(cli: Cli, config: PlatformConfig, wanted: Wanted) -> bool:
         raise CliError("The platform is just stopping; try again in a moment.", ExitCode.UNAVAILABLE)
     running = stored_config(config.data_dir) or config
     cli.out.note(f"Nagaya is already running at {running.public_url}.")
+    if state["outdated"] or any(process["outdated"] for process in state["processes"]):
+        cli.out.note("It was started before the code here changed; to take that over without a pause: nagaya restart")
     if wanted.organization:
         from nagaya.cli.bootstrap import BootstrapResult, administrator_token  # noqa: PLC0415
 
@@ -179,6 +198,34 @@ def down(
 
 
 @command(app)
+def restart(
+    cli: Cli,
+    data_dir: DataDir = None,
+    service: Annotated[
+        RestartService, typer.Option(help="What to replace; `all` also takes the supervisor into the installed code.")
+    ] = RestartService.ALL,
+    timeout: Annotated[float, typer.Option(min=1, help="Longest wait for each process, seconds.")] = 90,
+) -> None:
+    """Replace processes of the running platform without losing a request; tenants go on."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+
+    config = this_platform(data_dir)
+    if host_status(config)["state"] != "running":
+        raise CliError("Nagaya is not running here: nagaya up", ExitCode.UNAVAILABLE)
+    chosen = ["supervisor", "keeper", "api", "gateway"] if service is RestartService.ALL else [service.value]
+    done: list[dict[str, Any]] = []
+    for name in chosen:
+        cli.out.note(f"Replacing {name} …")
+        with supervisor_errors():
+            done.append({"service": name, **control.restart(config, name, timeout)})
+    if cli.out.as_json:
+        cli.out.json(done)
+        return
+    columns = {"service": "PROCESS", "before": "OLD PID", "pid": "NEW PID", "seconds": "SECONDS"}
+    cli.out.table(done, columns, empty="")
+
+
+@command(app)
 def status(cli: Cli, data_dir: DataDir = None) -> None:
     """Show whether the platform on this machine runs, and its processes; exits with 6 when it does not serve."""
     config = this_platform(data_dir)
@@ -191,15 +238,16 @@ def status(cli: Cli, data_dir: DataDir = None) -> None:
             {"url": "URL", "data_dir": "Data directory", "state": "State", "ready": "Serves"},
         )
         if state["processes"]:
-            columns = {"name": "PROCESS", "pid": "PID", "state": "STATE", "restarts": "RESTARTS"}
-            cli.out.table(state["processes"], columns, empty="")
+            columns = {"name": "PROCESS", "pid": "PID", "state": "STATE", "restarts": "RESTARTS", "code": "CODE"}
+            rows = [{**item, "code": "before the upgrade" if item["outdated"] else ""} for item in state["processes"]]
+            cli.out.table(rows, columns, empty="")
     if not state["ready"]:
         raise typer.Exit(int(ExitCode.UNAVAILABLE))
 
 
 @command(app)
 def doctor(cli: Cli, data_dir: DataDir = None) -> None:
-    """Examine this machine: what is wrong, and what is not protected here; exits with 1 when something is wrong."""
+    """Examine this machine and the platform on it; exits with 1 for warnings, with 2 for errors."""
     from nagaya.cli.doctor import examine  # noqa: PLC0415
 
     settings = read_settings(data_dir=data_dir)
@@ -208,8 +256,9 @@ def doctor(cli: Cli, data_dir: DataDir = None) -> None:
         cli.out.json([finding.as_json() for finding in findings])
     else:
         for finding in findings:
-            mark = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}[finding.state]
+            mark = MARKS[finding.state]
             cli.out.console.print(f"{mark} ", end="")
             cli.out.plain(finding.message + (f" {finding.advice}" if finding.advice else ""))
-    if any(finding.state == "error" for finding in findings):
-        raise typer.Exit(int(ExitCode.ERROR))
+    states = {finding.state for finding in findings}
+    if states & {"warning", "error"}:
+        raise typer.Exit(2 if "error" in states else 1)

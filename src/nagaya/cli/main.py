@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from nagaya import __version__
 from nagaya.cli import (
+    backups,
     context,
     engines,
     invitations,
@@ -63,6 +64,7 @@ app.add_typer(invitations.app, name="invitation")
 app.add_typer(roles.app, name="role")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(operations.app, name="operation")
+app.add_typer(backups.app, name="backup")
 app.add_typer(tokens.app, name="token")
 app.add_typer(service_accounts.app, name="service-account")
 app.add_typer(users.app, name="user")

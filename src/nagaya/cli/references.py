@@ -161,10 +161,34 @@ def route_row(method: str, path: str, operation: dict[str, Any]) -> str:
     return f"| `{method.upper()} {path}` | {table_text(first)} | {answers} |"
 
 
+def metrics_page() -> str:
+    """docs/reference/metrics.md: every metric with its labels and their values."""
+    from nagaya.metrics.catalogue import API, GATEWAY, KEEPER, PLATFORM  # noqa: PLC0415
+
+    lines = [
+        "# Metrics",
+        GENERATED,
+        "",
+        "Served at `/metrics` of `NAGAYA_METRICS_ADDRESS` in the text format of Prometheus; a scrape gives the",
+        "numbers of all processes. Labels have the values shown here; something unforeseen counts as `other`.",
+        "Times are in seconds, sizes in bytes. [Watch a platform](../how-to/monitoring.md) tells how to use them.",
+    ]
+    for title, group in (("Processes", PLATFORM), ("Gateway", GATEWAY), ("Tenants", KEEPER), ("Control plane", API)):
+        lines += ["", f"## {title}", "", "| metric | kind | meaning | labels |", "|---|---|---|---|"]
+        for family in group:
+            labels = "; ".join(
+                f"`{name}`: {', '.join(f'`{value}`' for value in values) or 'as many as there are'}"
+                for name, values in family.labels.items()
+            )
+            lines.append(f"| `{family.name}` | {family.kind} | {table_text(family.help)} | {labels} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/api.md": api_page,
+    "docs/reference/metrics.md": metrics_page,
 }
 
 

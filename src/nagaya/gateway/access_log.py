@@ -1,4 +1,4 @@
-"""Structured log lines on standard error, collected and written together so that a request costs microseconds."""
+"""Log lines, JSON or text, on standard error, collected and written together so that a request costs microseconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _FLUSH_BYTES = 32 * 1024
 class Log:
     """Collects JSON lines; `flush` is called by the gateway's clock and whenever much has gathered."""
 
-    def __init__(self, descriptor: int = 2, *, requests: bool = True) -> None:
+    def __init__(self, descriptor: int = 2, *, requests: bool = True, form: str = "json") -> None:
+        self._text = form == "text"
         self._descriptor = descriptor
         self._lines: list[str] = []
         self._size = 0
@@ -23,7 +24,13 @@ class Log:
 
     def write(self, event: str, **values: Any) -> None:
         """Add one line. Callers pass neither credentials nor query strings."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event} | values, default=str)
+        now = round(time.time(), 3)
+        if self._text:
+            line = f"{now} {event} " + " ".join(
+                f"{key}={json.dumps(value, default=str)}" for key, value in values.items()
+            )
+        else:
+            line = json.dumps({"time": now, "event": event} | values, default=str)
         self._lines.append(line)
         self._size += len(line)
         if self._size > _FLUSH_BYTES:

@@ -12,6 +12,7 @@ from nagaya.gateway.access_log import Log
 from nagaya.gateway.answers import GatewayError, Reply, too_large_body
 from nagaya.gateway.forward import Additions
 from nagaya.gateway.limits import ConnectionLimits
+from nagaya.gateway.metrics import GatewayMetrics
 from nagaya.gateway.proxies import Proxies
 from nagaya.gateway.reader import RequestReader
 from nagaya.gateway.request import Request
@@ -25,8 +26,12 @@ class Frontend(Protocol):
     settings: GatewaySettings
     log: Log
     limits: ConnectionLimits
+    metrics: GatewayMetrics
     connections: set[ClientConnection]
     closing: bool
+    """Whether it stops: connections are closed as soon as nothing goes on in them."""
+    leaving: bool
+    """Whether a successor serves: connections end with their next answer, which says so."""
     proxies: Proxies
     added: Additions
 
@@ -35,6 +40,9 @@ class Frontend(Protocol):
 
     def handle(self, client: ClientConnection, request: Request) -> Awaitable[None]:
         """Answer one request on `client`."""
+
+    def count(self, request: Request, status: int) -> None:
+        """A request has ended with `status`; 0 if the client left before."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -263,7 +271,9 @@ class ClientConnection(asyncio.Protocol):
 
     def must_close(self, request: Request) -> bool:
         """Whether the answer to `request` is the last on this connection; once said, it stays so."""
-        if not request.keep_alive or not request.body.complete or self._frontend.closing:
+        if not request.keep_alive or not request.body.complete:
+            self._close_after = True
+        if self._frontend.closing or self._frontend.leaving:
             self._close_after = True
         return self._close_after
 
@@ -291,6 +301,7 @@ class ClientConnection(asyncio.Protocol):
 
     def send_error(self, request: Request, error: GatewayError) -> None:
         """Answer with an error; an answer that has begun can only be broken off."""
+        self._frontend.metrics.refused(error.code)
         if self.answering:
             self.break_off()
             return
@@ -309,6 +320,7 @@ class ClientConnection(asyncio.Protocol):
     def _write_refusal(self, error: GatewayError) -> None:
         """Answer bytes that never became a request."""
         self._close_after = True
+        self._frontend.metrics.refused(error.code)
         reply = error.reply(html=False, request_id=b"-")
         self.write([reply.encode(request_id=b"-", head_only=False, close=True)])
         self._frontend.log.write("refused", status=error.status, address=self.address, reason=error.sentence)
@@ -328,6 +340,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
 
     def _log(self, request: Request) -> None:
+        self._frontend.count(request, self._status)
         log = self._frontend.log
         if log.requests:
             log.request(request, self._status, self._sent)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nagaya.gateway import internal
 from nagaya.gateway.access_log import Log
@@ -20,12 +20,14 @@ from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import Additions, request_head
 from nagaya.gateway.keeper_link import KeeperLink
 from nagaya.gateway.limits import ConnectionLimits, Gate
+from nagaya.gateway.metrics import GatewayMetrics, collect, observe
+from nagaya.gateway.metrics_door import MetricsDoor
 from nagaya.gateway.pool import Pools
 from nagaya.gateway.proxies import Proxies
 from nagaya.gateway.rates import RateLimits
 from nagaya.gateway.redirects import better_address, to_https
 from nagaya.gateway.request import Request
-from nagaya.gateway.routes import RouteTable
+from nagaya.gateway.routes import Route, RouteTable
 from nagaya.gateway.sessions import Sessions
 from nagaya.gateway.settings import GatewaySettings
 from nagaya.gateway.targets import Target, parse_target
@@ -45,19 +47,20 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, log: Log) -> None:
         self.settings = settings
         self.log = log
+        self.metrics = GatewayMetrics(tenants=settings.metrics_tenants)
         self.limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
         self.rates = RateLimits(settings)
         self.proxies = Proxies(settings.trusted_proxies, settings.forwarded_family)
         self.added = Additions.of(settings.public_url.rstrip("/"), settings.hsts_seconds)
         self.connections: set[ClientConnection] = set()
-        self.closing = False
+        self.closing = self.leaving = False
         self._empty = asyncio.Event()
         self.table = RouteTable(
             default_max_in_flight=settings.default_max_in_flight,
             default_max_body_bytes=settings.default_max_body_bytes,
             queue=settings.queue_per_upstream,
         )
-        self.pools = Pools(settings.pool_size, settings.pool_idle_seconds)
+        self.pools = Pools(settings.pool_size, settings.pool_idle_seconds, self.metrics.connects)
         self.activity = Activity()
         self.link = KeeperLink(settings.keeper_socket, log, self._event, self._connected)
         self._hosts = Hosts(settings)
@@ -67,11 +70,14 @@ class Gateway:
             hosts=self._hosts,
             table=self.table,
             pools=self.pools,
-            waker=Waker(self.link, settings.wake_seconds),
+            waker=Waker(self.link, settings.wake_seconds, self.metrics),
             sessions=Sessions(settings.internal_socket),
             activity=self.activity,
             rates=self.rates,
+            metrics=self.metrics,
         )
+        observe(self)
+        self._metrics_door = MetricsDoor(self._render_metrics, settings.metrics_token_sha256)
         self._servers: list[asyncio.Server] = []
         self._door: TlsDoor | None = None
         self._clock: asyncio.Task[None] | None = None
@@ -82,7 +88,7 @@ class Gateway:
     def disconnected(self, client: ClientConnection) -> None:
         """A client's connection ended."""
         self.connections.discard(client)
-        if self.closing and not self.connections:
+        if (self.closing or self.leaving) and not self.connections:
             self._empty.set()
 
     async def handle(self, client: ClientConnection, request: Request) -> None:
@@ -121,7 +127,7 @@ class Gateway:
         request.body.limit = limit
         head = request_head(request, target, host, self._hosts.forwarded(client, request, host), None)
         if not self._api_gate.try_enter():
-            await self._api_gate.enter(self.settings.wake_seconds)
+            await self.metrics.entering(self._api_gate.enter(self.settings.wake_seconds), "api")
         try:
             await forward(
                 client, request, self.pools, self.settings.api_socket, head, from_tenant=False, again=self._api_socket
@@ -143,6 +149,29 @@ class Gateway:
         ready = all(state == "ok" for state in checks.values())
         return json_reply(200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": checks})
 
+    # What it says about itself.
+
+    def load(self, what: Literal["entered", "waiting"]) -> tuple[int, int]:
+        """How many requests to the api and to tenants are let through, or wait for a place."""
+        gates = [route.gate for route in self.table.routes()]
+        if what == "entered":
+            return self._api_gate.entered, sum(gate.entered for gate in gates)
+        return self._api_gate.waiting, sum(gate.waiting for gate in gates)
+
+    def count(self, request: Request, status: int) -> None:
+        """A request has ended."""
+        route = self.table.get(request.tenant_id) if request.tenant_id else None
+        self.metrics.request(request, status, route.name if route is not None else None)
+
+    async def _render_metrics(self) -> bytes:
+        from nagaya.metrics.exposition import render  # noqa: PLC0415 - it loads a library, which few need.
+
+        return render(await collect(self))
+
+    async def serve_metrics(self, listener: socket.socket) -> None:
+        """Answer scrapes on a socket of their own."""
+        await self._metrics_door.serve(listener)
+
     # The keeper's events.
 
     def _connected(self) -> None:
@@ -157,18 +186,19 @@ class Gateway:
                 self.pools.drop(stale)
         elif kind == "synced":
             for route in self.table.end_sync():
-                self._forget(route.id, route.socket)
+                self._forget(route)
         elif kind == "gone":
             removed = self.table.remove(str(event["id"]))
             if removed is not None:
-                self._forget(removed.id, removed.socket)
+                self._forget(removed)
         elif kind == "quiesce":
             self._quiesce(str(event["id"]))
 
-    def _forget(self, tenant_id: str, path: str | None) -> None:
-        self.activity.forget(tenant_id)
-        if path is not None:
-            self.pools.drop(path)
+    def _forget(self, route: Route) -> None:
+        self.activity.forget(route.id)
+        self.metrics.tenant_gone(route.name)
+        if route.socket is not None:
+            self.pools.drop(route.socket)
 
     def _quiesce(self, tenant_id: str) -> None:
         """Agree to a stop only if nothing is in flight; from this very moment new requests go through `wake`."""
@@ -216,6 +246,21 @@ class Gateway:
         if self._door is not None:
             self._door.certificate.refresh(force=force)
 
+    async def hand_over(self) -> None:
+        """Leave new connections to a successor, and stay until those that exist have ended.
+
+        Each ends with its next answer, which says so: closing an idle one now could destroy a request on its way.
+        """
+        self.leaving = True
+        await self._metrics_door.close()
+        if self._door is not None:
+            await self._door.close()
+        for server in self._servers:
+            server.close()
+        if self.connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self.settings.hand_over_seconds)
+
     async def stop(self) -> None:
         """Stop accepting, let what is in flight finish within `drain_seconds`, close everything."""
         self.closing = True
@@ -234,6 +279,7 @@ class Gateway:
         if self._clock is not None:
             self._clock.cancel()
             await asyncio.gather(self._clock, return_exceptions=True)
+        await self._metrics_door.close()
         await self.link.close()
         self.pools.close()
         self.log.flush()

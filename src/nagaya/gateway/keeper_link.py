@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,12 @@ class KeeperLink:
         self._connection: RpcConnection | None = None
         self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.synced = False
+        self._synced = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether the keeper has told of every tenant at least once."""
+        return self._synced.is_set()
 
     @property
     def connected(self) -> bool:
@@ -50,6 +56,11 @@ class KeeperLink:
         await self._connected.wait()
         assert self._connection is not None
         return await self._connection.call(method, **params)
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until the keeper has told of every tenant, at most so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._synced.wait(), seconds)
 
     async def tell(self, method: str, **params: Any) -> None:
         """Call the keeper if it is there; what is told is told again later or not needed then."""
@@ -93,4 +104,4 @@ class KeeperLink:
             # One event that cannot be read must not cost the routes of everybody else.
             self._log.write("keeper event refused", kind=event.get("event"), reason=repr(error))
         if event.get("event") == "synced":
-            self.synced = True
+            self._synced.set()

@@ -24,6 +24,11 @@ class Gate:
         """Requests that are let through or wait: what must be zero before a tenant may be stopped."""
         return self.entered + len(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._waiting)
+
     def try_enter(self) -> bool:
         """Enter without waiting, if that is possible."""
         if self.entered < self.limit and not self._waiting:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from nagaya.gateway.upstream import UpstreamConnection, UpstreamError
+from nagaya.metrics.registry import Counter
 
 
 class Pool:
     """Kept connections of one socket."""
 
-    def __init__(self, path: str, size: int, max_idle: float) -> None:
+    def __init__(self, path: str, size: int, max_idle: float, connects: Counter | None = None) -> None:
         self.path = path
+        self._connects = connects
         self._size = size
         self._max_idle = max_idle
         self._idle: list[UpstreamConnection] = []
@@ -36,8 +38,14 @@ class Pool:
             async with asyncio.timeout(seconds):
                 _, connection = await loop.create_unix_connection(UpstreamConnection, self.path)
         except (OSError, TimeoutError) as error:
+            self._count("refused")
             raise UpstreamError(f"Nobody answers there ({error or 'timed out'}).", unused=True, silent=True) from error
+        self._count("connected")
         return connection
+
+    def _count(self, outcome: str) -> None:
+        if self._connects is not None:
+            self._connects.inc(outcome)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next exchange, or close it."""
@@ -66,7 +74,8 @@ class Pool:
 class Pools:
     """The pools of all sockets."""
 
-    def __init__(self, size: int, max_idle: float) -> None:
+    def __init__(self, size: int, max_idle: float, connects: Counter | None = None) -> None:
+        self._connects = connects
         self._size = size
         self._max_idle = max_idle
         self._pools: dict[str, Pool] = {}
@@ -75,8 +84,13 @@ class Pools:
         """The pool of a socket."""
         pool = self._pools.get(path)
         if pool is None:
-            pool = self._pools[path] = Pool(path, self._size, self._max_idle)
+            pool = self._pools[path] = Pool(path, self._size, self._max_idle, self._connects)
         return pool
+
+    @property
+    def idle(self) -> int:
+        """How many connections are kept."""
+        return sum(pool.idle for pool in self._pools.values())
 
     def drop(self, path: str) -> None:
         """The process behind the socket went or is about to go."""

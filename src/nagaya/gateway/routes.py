@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,10 @@ class RouteTable:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def routes(self) -> Iterable[Route]:
+        """All routes."""
+        return self._by_id.values()
 
     def find(self, organization: bytes, tenant: bytes) -> Route | None:
         """The route of a name pair as it stands in the path, or None."""

@@ -25,6 +25,7 @@ class GatewaySettings:
     keeper_socket: str
     api_socket: str
     internal_socket: str
+    run_dir: str = "/nonexistent"
     allowed_hosts: tuple[str, ...] = ()
     allow_localhost: bool = True
     tenant_hosts: str | None = None
@@ -50,6 +51,7 @@ class GatewaySettings:
     stall_seconds: float = 60.0
     response_seconds: float = 600.0
     drain_seconds: float = 10.0
+    hand_over_seconds: float = 600.0
     linger_seconds: float = 2.0
     sweep_seconds: float = 0.25
 
@@ -69,6 +71,9 @@ class GatewaySettings:
     pool_size: int = 32
     pool_idle_seconds: float = 4.0
     access_log: bool = True
+    log_format: str = "json"
+    metrics_token_sha256: str | None = None
+    metrics_tenants: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.public_url)
@@ -100,6 +105,7 @@ class GatewaySettings:
             "keeper_socket": str(run / "keeper.sock"),
             "api_socket": str(run / "api.sock"),
             "internal_socket": str(run / "internal.sock"),
+            "run_dir": str(run),
         }
         if document.get("tls_certificate"):
             # As root the supervisor keeps a copy for us, because key files are commonly readable by root only.

@@ -14,6 +14,7 @@ from nagaya.gateway.client import ClientConnection
 from nagaya.gateway.credentials import digest_of, plausible, session_cookie
 from nagaya.gateway.exchange import forward
 from nagaya.gateway.forward import request_head
+from nagaya.gateway.metrics import GatewayMetrics
 from nagaya.gateway.pool import Pools
 from nagaya.gateway.rates import RateLimits
 from nagaya.gateway.request import Request
@@ -44,7 +45,9 @@ class TenantDoor:
         sessions: Sessions,
         activity: Activity,
         rates: RateLimits,
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._hosts = hosts
         self._table = table
@@ -110,7 +113,7 @@ class TenantDoor:
         """Forward, within the tenant's limits; from `enter` on the tenant is not put to sleep."""
         gate = route.gate
         if not gate.try_enter():
-            await gate.enter(self._settings.wake_seconds)
+            await self._metrics.entering(gate.enter(self._settings.wake_seconds), "tenant")
         if counts:
             self._activity.begin(route.id)
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from nagaya.gateway.answers import GatewayError
 from nagaya.gateway.keeper_link import KeeperLink
+from nagaya.gateway.metrics import GatewayMetrics
 from nagaya.gateway.routes import Route
 from nagaya.runtime.interface import RuntimeFailure
 
@@ -24,7 +26,8 @@ _FAILURES: dict[str, tuple[int, str, int | None]] = {
 class Waker:
     """Single-flight `wake` calls."""
 
-    def __init__(self, link: KeeperLink, seconds: float) -> None:
+    def __init__(self, link: KeeperLink, seconds: float, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
         self._link = link
         self._seconds = seconds
         self._running: dict[str, asyncio.Task[str]] = {}
@@ -50,6 +53,20 @@ class Waker:
             task.exception()  # Whoever waited was told; nobody may be left to wait.
 
     async def _call(self, route: Route) -> str:
+        """Ask the keeper, and note how long it took and how it ended."""
+        began = time.perf_counter()
+        try:
+            socket = await self._ask(route)
+        except TimeoutError:
+            self._metrics.woken(began, "timeout" if self._link.connected else "unreachable")
+            raise
+        except RuntimeFailure as failure:
+            self._metrics.woken(began, failure.code)
+            raise
+        self._metrics.woken(began, "awake")
+        return socket
+
+    async def _ask(self, route: Route) -> str:
         """Ask until the keeper answers: it may be restarting."""
         async with asyncio.timeout(2 * self._seconds):
             while True:

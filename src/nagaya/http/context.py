@@ -4,13 +4,16 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from starlette.requests import Request
 
+from nagaya import tracing
 from nagaya.errors import PayloadTooLarge
 from nagaya.http.handlers import on_unexpected
+from nagaya.metrics import api as metrics
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -24,16 +27,28 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = structlog.get_logger("nagaya.request")
 
 
+@dataclass
+class Farewell:
+    """Whether this process is being replaced: every answer then is the last on its connection."""
+
+    begun: bool = False
+
+
+farewell = Farewell()
+
+
 class RequestContext:
     """ASGI layer: `scope["state"]["request_id"]`, the limit on bodies, one log line per request.
 
     Args:
         app: The application.
         max_body: Limit on a request's body in bytes.
+        application: Its name in metrics.
     """
 
-    def __init__(self, app: App, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: App, max_body: int = MAX_BODY, application: str = "api") -> None:
         self.app = app
+        self.application = application
         self.max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +61,7 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        span = tracing.start(scope["method"], headers, request_id)
         started = time.perf_counter()
         status = 500
         started_answer = False
@@ -67,6 +83,8 @@ class RequestContext:
                 status = message["status"]
                 message.setdefault("headers", [])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if farewell.begun:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -79,6 +97,8 @@ class RequestContext:
                 raise
             await response(scope, receive, traced_send)
         finally:
+            tracing.end(span, status, scope.get("route"))
+            metrics.request(self.application, scope["method"], status, time.perf_counter() - started)
             log.info(
                 "request",
                 method=scope["method"],

@@ -13,6 +13,8 @@ from nagaya.http.context import RequestContext
 from nagaya.http.schemas import Input
 from nagaya.http.state import AppState, State
 from nagaya.identity.service import authentication, tenant_access
+from nagaya.metrics import api as metrics
+from nagaya.metrics.registry import Snapshot
 from nagaya.tenants import repository as tenants
 
 router = APIRouter(prefix="/internal/v1")
@@ -78,6 +80,12 @@ async def redirect(state: State, organization: Part, tenant: Part) -> Location:
     return Location(location=location)
 
 
+@router.get("/metrics")
+async def read_metrics() -> Snapshot:
+    """Returns what this process has counted, for the gateway, which shows the metrics of all processes."""
+    return await to_thread.run_sync(metrics.registry.snapshot)
+
+
 def create_internal_app(state: AppState) -> FastAPI:
     """Returns the application.
 
@@ -88,5 +96,5 @@ def create_internal_app(state: AppState) -> FastAPI:
     app.state.nagaya = state
     handlers.install(app)
     app.include_router(router)
-    app.add_middleware(RequestContext, max_body=65_536)
+    app.add_middleware(RequestContext, max_body=65_536, application="internal")
     return app

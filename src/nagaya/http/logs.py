@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the ids of the request, the principal and what it acts on."""
+"""Structured logs: one JSON object or text a line, with the ids of the request, the principal and what it acts on."""
 
 import logging
 import sys
@@ -7,11 +7,12 @@ import structlog
 from structlog.types import Processor
 
 
-def configure(level: str = "INFO") -> None:
-    """Sends structlog's and the standard library's records to standard error as JSON.
+def configure(level: str = "INFO", form: str = "json") -> None:
+    """Sends structlog's and the standard library's records to standard error.
 
     Args:
         level: Least level that is written.
+        form: `json` or `text`.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -27,9 +28,11 @@ def configure(level: str = "INFO") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    text = structlog.dev.ConsoleRenderer(colors=False)
+    renderer: Processor = text if form == "text" else structlog.processors.JSONRenderer()
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

@@ -63,6 +63,7 @@ class ApiSettings:
     principal_burst: int = 2000
     """Requests of one principal at once."""
     log_level: str = "info"
+    log_format: str = "json"
     anyone_may_create_organizations: bool = False
     """Whether every user may make an organization, not only superusers."""
     enrollment: str = "organizations"

@@ -5,9 +5,10 @@ import uuid
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from nagaya.http.transactions import UnitOfWork
+from nagaya.metrics import api as metrics
 from nagaya.operations.models import Operation
 from nagaya.tenants.models import Tenant
 
@@ -110,3 +111,4 @@ def finish(operation: Operation, status: str, now: dt.datetime, error: str | Non
     operation.status = status
     operation.error = error
     operation.finished = now
+    metrics.operation_ended(object_session(operation), operation, now)

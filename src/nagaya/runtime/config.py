@@ -52,6 +52,8 @@ class PlatformConfig:
     tls_key: Path | None = None
     redirect_port: int | None = None
     """Port of plain HTTP that only shows the way to TLS."""
+    metrics_address: tuple[str, int] | None = None
+    """Where metrics are served; None: nowhere."""
     detach: bool = False
     service_uid: int | None = None
     """The unprivileged user of the api; the gateway has the next number. None: everything runs as one user."""
@@ -79,7 +81,12 @@ class PlatformConfig:
     failed_retry: float = 60.0
     """After so long a failed tenant may be tried once more by a wake."""
     log_bytes: int = 10 * 1024 * 1024
-    """A log file beyond this size is moved to `<name>.1`."""
+    """A log file beyond this size is copied to `<name>.1` and emptied; 0: never."""
+    log_files: int = 1
+    """How many old files of each log are kept."""
+    log_format: str = "json"
+    """`json` or `text`."""
+    log_level: str = "info"
     default_engine: str | None = None
     api: dict[str, Any] = field(default_factory=dict)
     """Deviations from the api's defaults, by the names of `nagaya.http.settings.ApiSettings`."""
@@ -192,6 +199,8 @@ class PlatformConfig:
             raise ConfigError(f"{path} has unknown settings: {', '.join(unknown)}; run `nagaya up` again.")
         for name in ("data_dir", "run_dir", "engines_dir", "master_key_file", "tls_certificate", "tls_key"):
             values[name] = Path(values[name]) if values.get(name) is not None else None
+        if values.get("metrics_address") is not None:
+            values["metrics_address"] = (str(values["metrics_address"][0]), int(values["metrics_address"][1]))
         if values.get("tenant_uids") is not None:
             values["tenant_uids"] = (int(values["tenant_uids"][0]), int(values["tenant_uids"][1]))
         return cls(**values)

@@ -13,14 +13,17 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from nagaya.runtime.config import ConfigError, PlatformConfig, default_run_dir
+from nagaya.runtime.interface import RuntimeFailure
+from nagaya.runtime.local import rpc
 from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.logs import open_log, tail
 from nagaya.runtime.local.processes import ProcessIdentity, wait_exit
-from nagaya.supervisor import layout, main
+from nagaya.supervisor import commands, layout, main
+from nagaya.supervisor.build import fingerprint
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.processes import fix_python_path
 from nagaya.supervisor.record import SupervisorRecord, lock_is_held
@@ -36,6 +39,8 @@ class ProcessStatus(TypedDict):
     pid: int | None
     state: Literal["running", "absent"]
     restarts: int
+    outdated: bool
+    """Whether it runs other code than the one that is installed now."""
 
 
 class PlatformStatus(TypedDict):
@@ -50,6 +55,8 @@ class PlatformStatus(TypedDict):
     pid: int | None
     url: str | None
     detach: bool
+    outdated: bool
+    """Whether the supervisor runs other code than the one that is installed now."""
     processes: list[ProcessStatus]
 
 
@@ -70,7 +77,16 @@ def status(target: Path | PlatformConfig) -> PlatformStatus:
     Raises SetupError when the directory cannot be read.
     """
     run_dir = _run_dir(target)
-    result = PlatformStatus(running=False, state="stopped", ready=False, pid=None, url=None, detach=False, processes=[])
+    result = PlatformStatus(
+        running=False,
+        state="stopped",
+        ready=False,
+        pid=None,
+        url=None,
+        detach=False,
+        processes=[],
+        outdated=False,
+    )
     try:
         config = PlatformConfig.load(run_dir / "config.json")
     except ConfigError:
@@ -81,10 +97,14 @@ def status(target: Path | PlatformConfig) -> PlatformStatus:
     record = SupervisorRecord.read(run_dir)
     if record is None:
         return result
+    build = fingerprint()
+    result["outdated"] = record.build != build
     for name, item in record.services.items():
         pid = item.identity.pid if item.identity and item.identity.alive() else None
         state: Literal["running", "absent"] = "running" if pid else "absent"
-        result["processes"].append(ProcessStatus(name=name, pid=pid, state=state, restarts=item.restarts))
+        outdated = pid is not None and item.build != build
+        process = ProcessStatus(name=name, pid=pid, state=state, restarts=item.restarts, outdated=outdated)
+        result["processes"].append(process)
     if record.identity.alive():
         result["pid"] = record.identity.pid
         result["running"] = True
@@ -130,7 +150,7 @@ def start(config: PlatformConfig, detach: bool | None = None, *, timeout: float 
         return main.run(config)
     config.save()
     fix_python_path()
-    log = open_log(config.log_dir / "supervisor.log", config.log_bytes)
+    log = open_log(config.log_dir / "supervisor.log", config.log_bytes, config.log_files)
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)],
@@ -192,7 +212,8 @@ def stop(target: Path | PlatformConfig, timeout: float = STOP_TIMEOUT) -> bool:
     deadline = time.monotonic() + timeout
     services = [record.services[name] for name in main.STOP_ORDER if name in record.services]
     # The supervisor first. Processes without one are stopped directly, the keeper (with its tenants) last.
-    for identity in [record.identity, *(item.identity for item in services)]:
+    retiring = [identity for item in services for identity in item.retiring]
+    for identity in [record.identity, *retiring, *(item.identity for item in services)]:
         if identity is not None and not _terminate(identity, deadline):
             return False
     end_strays(run_dir, max(0.1, deadline - time.monotonic()))
@@ -217,6 +238,41 @@ def _terminate(identity: ProcessIdentity, deadline: float) -> bool:
         raise SetupError("Nagaya runs as another user; stop it as that user.") from error
     finally:
         os.close(descriptor)
+
+
+def restart(target: Path | PlatformConfig, service: str, timeout: float) -> dict[str, Any]:
+    """Replace one process of a running platform, so that no request is lost; `supervisor` continues in new code.
+
+    Returns `{"before", "pid", "seconds"}`. Raises SetupError when it does not run, does not answer within `timeout`
+    seconds, or when the new process does not serve.
+    """
+    path = commands.socket_path(_run_dir(target))
+    try:
+        if service != "supervisor":
+            answer: dict[str, Any] = rpc.call(path, "restart", timeout=timeout, service=service)
+            return answer
+        began = time.monotonic()
+        before = rpc.call(path, "continue", timeout=timeout)
+        pid = _wait_continued(_run_dir(target), path, before["run"], began + timeout)
+        return {"before": before["pid"], "pid": pid, "seconds": round(time.monotonic() - began, 3)}
+    except rpc.KeeperUnreachableError as error:
+        raise SetupError(
+            f"The supervisor does not answer on {path}. A platform that was started by a version without "
+            "`nagaya restart` is restarted with `nagaya down` and `nagaya up`."
+        ) from error
+    except RuntimeFailure as error:
+        raise SetupError(str(error)) from error
+
+
+def _wait_continued(run_dir: Path, path: Path, run: str, deadline: float) -> int:
+    """Wait until another program than `run` answers and return its process id. Raises SetupError."""
+    while time.monotonic() < deadline:
+        with suppress(RuntimeFailure):
+            hello = rpc.call(path, "hello", timeout=5.0)
+            if hello["run"] != run:
+                return int(hello["pid"])
+        time.sleep(0.05)
+    raise SetupError(f"The supervisor does not come back; see the logs of {run_dir}, or `nagaya up`.")
 
 
 def _raise_file_limit() -> None:

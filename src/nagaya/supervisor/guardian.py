@@ -58,7 +58,7 @@ class Guardian:
         """Start a supervisor and wait until it has taken over; of two at once the lock lets one win."""
         variable, descriptors = announce(self._sockets, self._sockets)
         environment = {key: value for key, value in os.environ.items() if key != VARIABLE} | variable
-        log = open_log(self._config.log_dir / "supervisor.log", self._config.log_bytes)
+        log = open_log(self._config.log_dir / "supervisor.log", self._config.log_bytes, self._config.log_files)
         try:
             process = self._reaper.start(
                 [sys.executable, "-m", "nagaya.supervisor.main", str(self._config.path)],

@@ -14,12 +14,18 @@ from nagaya.runtime.config import DATA_FORMAT, PlatformConfig
 from nagaya.runtime.files import StateFileError, read_json, write_json
 from nagaya.supervisor.errors import SetupError
 
+RESTORING = "restoring.json"
+"""The mark of `nagaya backup restore`, as long as it is not complete."""
 SMALLEST_FREE = 64 * 1024 * 1024
 SMALLEST_FILE_LIMIT = 1024
 
 
 def check_format(data_dir: Path) -> None:
     """Refuse a data directory that a newer version has written. Raises SetupError."""
+    if (data_dir / RESTORING).exists():
+        raise SetupError(
+            f"A restore into {data_dir} was interrupted; call `nagaya backup restore` again, which begins anew."
+        )
     try:
         instance = read_json(data_dir / "instance.json")
     except StateFileError as error:

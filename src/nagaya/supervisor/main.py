@@ -10,41 +10,45 @@ import socket
 import sys
 from pathlib import Path
 
+from nagaya.runtime import log_lines
 from nagaya.runtime.config import ConfigError, PlatformConfig
 from nagaya.runtime.local.adoption import end_strays
 from nagaya.runtime.local.processes import ProcessIdentity, Reaper, become_subreaper, kill_and_wait
 from nagaya.supervisor import layout, view
+from nagaya.supervisor.build import fingerprint
 from nagaya.supervisor.certificate import CertificateCopy
+from nagaya.supervisor.commands import Commands
 from nagaya.supervisor.errors import SetupError
 from nagaya.supervisor.processes import Service, fix_python_path, service_specs
-from nagaya.supervisor.record import ServiceRecord, SupervisorRecord, take_lock
-from nagaya.supervisor.sockets import UNIX_SOCKETS, bind_all, inherited_sockets
+from nagaya.supervisor.record import SupervisorRecord, take_lock
+from nagaya.supervisor.sockets import UNIX_SOCKETS, announce, bind_all, inherited_sockets
 
 logger = logging.getLogger(__name__)
 
 ROTATE_SECONDS = 60.0
 STOP_ORDER = ("gateway", "api", "keeper")
 ALREADY_RUNNING = 3
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOCK = "NAGAYA_LOCK"
+"""Names the descriptor of the platform's lock, when this process continues in new code."""
 
 
 class Supervisor:
     """All processes of one platform."""
 
     def __init__(self, config: PlatformConfig, sockets: dict[str, socket.socket]) -> None:
-        self.config = config
+        self.config, self.sockets = config, sockets
         self.reaper = Reaper()
         identity = ProcessIdentity.of(os.getpid())
         assert identity is not None
-        self.record = SupervisorRecord(identity)
+        self.record = SupervisorRecord(identity, build=fingerprint())
         self.services = {
             spec.name: Service(spec, config, sockets, self.reaper, self.save) for spec in service_specs(config)
         }
 
     def save(self) -> None:
         """Record the processes, so that another supervisor can adopt them."""
-        self.record.services = {
-            name: ServiceRecord(service.identity, service.restarts) for name, service in self.services.items()
-        }
+        self.record.services = {name: service.record() for name, service in self.services.items()}
         try:
             self.record.write(self.config)
         except OSError:
@@ -56,8 +60,7 @@ class Supervisor:
         self.reaper.install()
         found = earlier.services if earlier is not None else {}
         for name, service in self.services.items():
-            known = found.get(name)
-            service.run(known.identity if adopt and known else None, known.restarts if adopt and known else 0)
+            service.run(found.get(name) if adopt else None)
         self.save()
 
     async def rotate_logs(self) -> None:
@@ -76,9 +79,9 @@ class Supervisor:
             self.save()
         # A keeper that was stopped before it could listen to signals, or had to be killed, leaves its tenants.
         end_strays(self.config.run_dir, self.config.stop_timeout)
-        for name in (*UNIX_SOCKETS, "supervisor"):
-            path = self.config.run_dir / ("supervisor.json" if name == "supervisor" else f"{name}.sock")
-            path.unlink(missing_ok=True)
+        for name in UNIX_SOCKETS:
+            self.config.socket(name).unlink(missing_ok=True)
+        SupervisorRecord.path(self.config.run_dir).unlink(missing_ok=True)
         self.config.tls_copy.unlink(missing_ok=True)
 
 
@@ -96,20 +99,48 @@ def end_leftovers(earlier: SupervisorRecord | None) -> None:
 
 async def supervise(
     config: PlatformConfig, sockets: dict[str, socket.socket], certificate: CertificateCopy, *, adopt: bool
-) -> None:
-    """Run until SIGTERM or SIGINT."""
+) -> bool:
+    """Run until SIGTERM or SIGINT; True when this process is to continue in the code that is installed now."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, ended.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     supervisor = Supervisor(config, sockets)
     supervisor.start(SupervisorRecord.read(config.run_dir), adopt=adopt)
     chores = [asyncio.create_task(supervisor.rotate_logs()), asyncio.create_task(certificate.follow())]
+    commands = Commands(supervisor, ended.set)
+    await commands.serve()
     await ended.wait()
     for chore in chores:
         chore.cancel()
+    await commands.close()
+    if commands.continues:
+        supervisor.save()
+        return True
     logger.info("stopping")
     await supervisor.stop()
+    return False
+
+
+def inherited_lock() -> int | None:
+    """Return the lock that an earlier program in this very process has passed on, or None."""
+    descriptor = os.environ.pop(LOCK, None)
+    if descriptor is None or not descriptor.isdecimal():
+        return None
+    os.set_inheritable(int(descriptor), False)
+    return int(descriptor)
+
+
+def continue_in_new_code(config: PlatformConfig, sockets: dict[str, socket.socket], lock: int) -> None:
+    """Replace this program by the one that is installed now: same process, same children, same sockets, same lock."""
+    variable, descriptors = announce(sockets, sockets)
+    for descriptor in (*descriptors, lock):
+        os.set_inheritable(descriptor, True)
+    command = [sys.executable, "-m", "nagaya.supervisor.main", str(config.path)]
+    # Whoever wants to stop the platform in this moment is heard when the new program listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+    os.execve(command[0], command, os.environ | variable | {LOCK: str(lock)})  # noqa: S606 - no shell is wanted.
 
 
 def run(config: PlatformConfig) -> int:
@@ -120,7 +151,7 @@ def run(config: PlatformConfig) -> int:
     os.umask(0o077)
     fix_python_path()
     layout.prepare(config)
-    lock = take_lock(config.run_dir)
+    lock = inherited_lock() or take_lock(config.run_dir)
     if lock is None:
         print(f"nagaya: The platform of {config.data_dir} is already running.", file=sys.stderr)  # noqa: T201
         return ALREADY_RUNNING
@@ -128,23 +159,28 @@ def run(config: PlatformConfig) -> int:
         certificate = CertificateCopy(config)
         view.enter(config)
         os.chdir("/")
-        sockets = inherited_sockets()
-        adopt = "keeper" in sockets
+        inherited = inherited_sockets()
+        adopt = "keeper" in inherited
         if not adopt:
             end_leftovers(SupervisorRecord.read(config.run_dir))
+        sockets = bind_all(config, inherited)
         config.save()
         certificate.refresh()
-        asyncio.run(supervise(config, sockets if adopt else bind_all(config), certificate, adopt=adopt))
+        if asyncio.run(supervise(config, sockets, certificate, adopt=adopt)):
+            continue_in_new_code(config, sockets, lock)
     finally:
         os.close(lock)
     return 0
 
 
 def main() -> None:
-    """Entry point: `python -m nagaya.supervisor.main <config.json>`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Entry point: `python -m nagaya.supervisor.main [--check] <config.json>`; `--check` only reads the file."""
     try:
-        sys.exit(run(PlatformConfig.load(Path(sys.argv[1]))))
+        config = PlatformConfig.load(Path(sys.argv[-1]))
+        if "--check" in sys.argv[1:-1]:
+            return
+        log_lines.configure(config.log_level, config.log_format)
+        sys.exit(run(config))
     except (SetupError, ConfigError) as error:
         sys.exit(f"nagaya: {error}")
 

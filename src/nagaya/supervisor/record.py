@@ -17,10 +17,35 @@ from nagaya.runtime.local.processes import ProcessIdentity
 
 @dataclass
 class ServiceRecord:
-    """One process of the platform as last seen by a supervisor."""
+    """One process of the platform as last seen by a supervisor.
+
+    `build` is the code that it runs; `retiring` are predecessors that finish what they have begun.
+    """
 
     identity: ProcessIdentity | None
     restarts: int = 0
+    build: str = ""
+    retiring: list[ProcessIdentity] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ServiceRecord:
+        """Read what `to_json` made. Raises KeyError, TypeError or ValueError when it is damaged."""
+        retiring = [ProcessIdentity.from_json(item) for item in value.get("retiring", [])]
+        return cls(
+            ProcessIdentity.from_json(value["process"]),
+            int(value["restarts"]),
+            str(value.get("build", "")),
+            [item for item in retiring if item is not None],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object that records this process."""
+        return {
+            "process": self.identity.to_json() if self.identity else None,
+            "restarts": self.restarts,
+            "build": self.build,
+            "retiring": [item.to_json() for item in self.retiring],
+        }
 
 
 @dataclass
@@ -29,6 +54,7 @@ class SupervisorRecord:
 
     identity: ProcessIdentity
     state: str = "running"
+    build: str = ""
     services: dict[str, ServiceRecord] = field(default_factory=dict)
 
     @staticmethod
@@ -39,27 +65,22 @@ class SupervisorRecord:
     @classmethod
     def read(cls, run_dir: Path) -> SupervisorRecord | None:
         """Return the last supervisor's record; None when there is none that can be read."""
-        with suppress(StateFileError, KeyError, TypeError):
+        with suppress(StateFileError, KeyError, TypeError, ValueError):
             value = read_json(cls.path(run_dir))
             identity = ProcessIdentity.from_json(value) if value is not None else None
             if value is not None and identity is not None:
-                services = {
-                    name: ServiceRecord(ProcessIdentity.from_json(item["process"]), int(item["restarts"]))
-                    for name, item in value["processes"].items()
-                }
-                return cls(identity, str(value["state"]), services)
+                services = {name: ServiceRecord.from_json(item) for name, item in value["processes"].items()}
+                return cls(identity, str(value["state"]), str(value.get("build", "")), services)
         return None
 
     def write(self, config: PlatformConfig) -> None:
         """Store the record."""
-        processes: dict[str, Any] = {
-            name: {"process": item.identity.to_json() if item.identity else None, "restarts": item.restarts}
-            for name, item in self.services.items()
-        }
+        processes: dict[str, Any] = {name: item.to_json() for name, item in self.services.items()}
         value = {
             **self.identity.to_json(),
             "state": self.state,
             "version": nagaya.__version__,
+            "build": self.build,
             "data_dir": str(config.data_dir),
             "public_url": config.public_url,
             "detach": config.detach,

@@ -7,12 +7,15 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from nagaya.runtime.config import PlatformConfig
 from nagaya.supervisor.errors import SetupError
 
 VARIABLE = "NAGAYA_SOCKETS"
+READY = "NAGAYA_READY"
+"""Names the descriptor to which a process that replaces another writes once it serves."""
 BACKLOG = 1024
 REDIRECT = "redirect"
 """The public port of plain HTTP that only shows the way to TLS, if there is one."""
@@ -20,17 +23,23 @@ UNIX_SOCKETS = {"keeper": 0o666, "api": 0o660, "internal": 0o660, "channel": 0o6
 """Modes. The keeper checks its peers, the channel its tokens; the other two belong to the gateway."""
 
 
-def bind_all(config: PlatformConfig) -> dict[str, socket.socket]:
-    """Bind every listening socket of the platform.
+def bind_all(config: PlatformConfig, inherited: Mapping[str, socket.socket] | None = None) -> dict[str, socket.socket]:
+    """Bind every listening socket of the platform that is not among the `inherited` ones.
 
-    Raises SetupError when the public port is taken or an address cannot be used.
+    Raises SetupError when a port is taken or an address cannot be used.
     """
-    sockets = {"gateway": _bind_public(config.host, config.port)}
-    if config.redirect_port is not None:
+    sockets = dict(inherited or {})
+    if "gateway" not in sockets:
+        sockets["gateway"] = _bind_public(config.host, config.port)
+    if config.redirect_port is not None and REDIRECT not in sockets:
         sockets[REDIRECT] = _bind_public(config.host, config.redirect_port)
+    if config.metrics_address is not None and "metrics" not in sockets:
+        sockets["metrics"] = _bind_public(*config.metrics_address)
     for name, mode in UNIX_SOCKETS.items():
+        if name in sockets:
+            continue
         path = config.socket(name)
-        sockets[name] = _bind_unix(path, mode)
+        sockets[name] = bind_unix(path, mode)
         if config.gateway_uid is not None and os.geteuid() == 0 and mode == 0o660:
             os.chown(path, 0, config.gateway_uid)
     return sockets
@@ -64,7 +73,8 @@ def _explain(error: OSError, host: str, port: int) -> str:
     return f"Cannot listen on {host} port {port}: {error.strerror}."
 
 
-def _bind_unix(path: Path, mode: int) -> socket.socket:
+def bind_unix(path: Path, mode: int) -> socket.socket:
+    """Bind a unix socket; whoever calls this holds the platform's lock. Raises SetupError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         # The supervisor holds the lock of this directory, so whatever lies here is a leftover.
@@ -80,7 +90,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
 
 def announce(sockets: Mapping[str, socket.socket], names: Iterable[str]) -> tuple[dict[str, str], list[int]]:
     """Return the environment variable and the descriptors that hand the named sockets to a child."""
-    chosen = {name: sockets[name].fileno() for name in names}
+    chosen = {name: sockets[name].fileno() for name in names if name in sockets}
     return {VARIABLE: json.dumps(chosen)}, list(chosen.values())
 
 
@@ -97,3 +107,13 @@ def inherited_sockets() -> dict[str, socket.socket]:
         except OSError as error:
             raise SetupError(f"{VARIABLE} announces {name!r}, but its descriptor is not open.") from error
     return sockets
+
+
+def say_ready() -> None:
+    """Tell the supervisor that this process serves, if it waits for that; it then ends the one that is replaced."""
+    descriptor = os.environ.pop(READY, None)
+    if descriptor is not None and descriptor.isdecimal():
+        with suppress(OSError):  # A supervisor that went away waits for nothing.
+            os.write(int(descriptor), b"ready\n")
+        with suppress(OSError):
+            os.close(int(descriptor))

@@ -119,7 +119,7 @@ def create_channel_app(control: Control) -> FastAPI:
     app.state.control = control
     handlers.install(app)
     app.include_router(router)
-    app.add_middleware(RequestContext, max_body=MAX_BODY)
+    app.add_middleware(RequestContext, max_body=MAX_BODY, application="channel")
     return app
 
 

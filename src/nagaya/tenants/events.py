@@ -17,6 +17,7 @@ from nagaya.db.engine import Database
 from nagaya.errors import NotFound
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.models import ServiceAccount, User
+from nagaya.metrics import api as metrics
 from nagaya.tenants.models import Tenant
 from nagaya.usage import service as usage
 from nagaya.usage.models import FEATURE_LENGTH, RESOURCE_LENGTH, storable
@@ -65,9 +66,11 @@ def take_in_events(database: Database, tenant_id: uuid.UUID, batch: EventBatch) 
             raise NotFound("This tenant does not exist any more.")
         fresh = sorted((each for each in batch.events if each.seq > tenant.event_sequence), key=lambda each: each.seq)
         names = _actor_names(work.session, fresh)
+        now = utc_now().timestamp()
         for event in fresh:
             _take_in(work, tenant, event, names)
             tenant.event_sequence = event.seq
+        work.after_commit(lambda: metrics.taken_in((event.kind, now - event.time) for event in fresh))
         return tenant.event_sequence
 
 

@@ -109,6 +109,11 @@ class Hub:
             if not self._streams[tenant_id]:
                 del self._streams[tenant_id]
 
+    @property
+    def count(self) -> int:
+        """How many tenants have an open stream."""
+        return len(self._streams)
+
     def listening(self, tenant_ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
         """Returns those of the tenants that have an open stream."""
         return [each for each in tenant_ids if each in self._streams]

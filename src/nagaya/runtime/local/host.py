@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nagaya.engines import catalog, errors
+from nagaya.metrics.catalogue import KEEPER
+from nagaya.metrics.registry import Registry
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import TenantSpec
 from nagaya.runtime.local.environment import SECRET_NAMES, Secrets, build_spawn
@@ -32,6 +34,7 @@ class Host:
     limiter: WakeLimiter
     publish: Callable[[dict[str, Any]], None]
     clock: Callable[[], float] = field(default=time.monotonic)
+    metrics: Registry = field(default_factory=lambda: Registry(KEEPER))
 
     def __post_init__(self) -> None:
         self._sockets = self.config.run_dir / "t"

@@ -14,9 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from nagaya.engines import catalog
+from nagaya.runtime import log_lines
 from nagaya.runtime.config import PlatformConfig
 from nagaya.runtime.interface import RuntimeFailure
-from nagaya.runtime.local import logs
+from nagaya.runtime.local import logs, measure
 from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes
 from nagaya.runtime.local.engine_tender import EngineTender
 from nagaya.runtime.local.host import Host
@@ -32,11 +33,13 @@ from nagaya.runtime.local.tenants import Tenant
 from nagaya.runtime.local.uids import UidAllocator
 from nagaya.runtime.local.zygotes import ZygotePool
 from nagaya.supervisor.guardian import Guardian
-from nagaya.supervisor.sockets import inherited_sockets
+from nagaya.supervisor.sockets import inherited_sockets, say_ready
 
 logger = logging.getLogger(__name__)
 
 ROTATE_SECONDS = 60.0
+LEAVE_SECONDS = 15.0
+"""How long a keeper that is replaced waits for tenants that are just starting or stopping."""
 
 
 class Keeper:
@@ -60,6 +63,9 @@ class Keeper:
         self.server = RpcServer(Methods(self), self._connection_closed, allowed_uids(config.service_uid))
         self.sleeper = Sleeper(lambda: list(self.tenants.values()), self._gateways, config.quiesce_timeout)
         self._tasks: list[asyncio.Task[None]] = []
+        measure.observe(self)
+        self.leaving = False
+        """Whether a successor is about to take over."""
 
     # Who is known ---------------------------------------------------------------------------------------------
 
@@ -170,10 +176,24 @@ class Keeper:
         while True:
             await asyncio.sleep(ROTATE_SECONDS)
             for path in self.config.log_dir.glob("zygote-*.log"):
-                logs.rotate(path, self.config.log_bytes, below=path.parent)
+                logs.rotate(path, self.config.log_bytes, self.config.log_files, below=path.parent)
             for tenant in self.tenants.values():
                 if tenant.process is not None:
                     tenant.rotate_log()
+
+    async def leave(self) -> None:
+        """Make way for a successor: starts that are under way are finished, tenants and zygotes go on."""
+        self.leaving = True
+        self.server.stop_accepting()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(tenant.settled() for tenant in self.tenants.values()))
+                await self.server.drain()
+        await self.server.close()
+        logger.info("leaving %d tenants to the next keeper", len(self.tenants))
 
     async def stop(self) -> None:
         """Stop every tenant in order, then the zygotes."""
@@ -194,27 +214,36 @@ def _raise_file_limit() -> None:
 
 
 async def run(config: PlatformConfig) -> None:
-    """Run the keeper until SIGTERM."""
+    """Run the keeper until SIGTERM, which ends its tenants, or SIGUSR1, which leaves them to its successor."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
+    leaving = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+
+    def leave() -> None:
+        leaving.set()
+        ended.set()
+
+    loop.add_signal_handler(signal.SIGUSR1, leave)
     sockets = inherited_sockets()
     keeper = Keeper(config)
     await keeper.start(sockets["keeper"])
     guardian = Guardian(config, sockets, keeper.reaper, orphaned=ended.set)
     watching = asyncio.create_task(guardian.run())
+    say_ready()
     await ended.wait()
     watching.cancel()
-    await keeper.stop()
+    await (keeper.leave() if leaving.is_set() else keeper.stop())
 
 
 def main() -> None:
     """Entry point: `python -m nagaya.runtime.local.keeper <config.json>`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    config = PlatformConfig.load(Path(sys.argv[1]))
+    log_lines.configure(config.log_level, config.log_format)
     os.umask(0o077)
     _raise_file_limit()
-    asyncio.run(run(PlatformConfig.load(Path(sys.argv[1]))))
+    asyncio.run(run(config))
 
 
 if __name__ == "__main__":

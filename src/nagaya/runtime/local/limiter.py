@@ -14,8 +14,14 @@ class WakeLimiter:
 
     def __init__(self, limit: int, queue: int) -> None:
         self._semaphore = asyncio.Semaphore(limit)
+        self.running = 0
         self._queue = queue
         self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._waiting
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -27,7 +33,9 @@ class WakeLimiter:
             await self._semaphore.acquire()
         finally:
             self._waiting -= 1
+        self.running += 1
         try:
             yield
         finally:
+            self.running -= 1
             self._semaphore.release()

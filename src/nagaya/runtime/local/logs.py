@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -34,19 +35,24 @@ def _open_directory(path: Path, below: Path) -> int:
     return descriptor
 
 
-def open_log(path: Path, limit: int) -> int:
+def open_log(path: Path, limit: int, files: int) -> int:
     """Open a log of ours for appending, after rotating it when it has grown beyond `limit` bytes."""
-    rotate(path, limit, below=path.parent)
+    rotate(path, limit, files, below=path.parent)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def rotate(path: Path, limit: int, *, below: Path) -> bool:
+def rotate(path: Path, limit: int, files: int, *, below: Path) -> bool:
     """Copy a log beyond `limit` bytes to `<name>.1` and empty it; True when that was done.
+
+    `<name>.1` becomes `<name>.2` before that and so on; `files` are kept (with 0 the log is only emptied). A `limit` of
+    0 means that something else rotates, by copying and truncating.
 
     Writers keep their descriptors (all append), so nobody has to reopen; lines written between the copy and the
     truncation are lost. `below` is the innermost directory that only we can change. An absent log is no error.
     Of a log that outgrew the limit many times over only the end is kept: a tenant could make a file of any size.
     """
+    if limit <= 0:
+        return False
     try:
         directory = _open_directory(path.parent, below)
     except OSError:
@@ -60,13 +66,30 @@ def rotate(path: Path, limit: int, *, below: Path) -> bool:
             status = os.fstat(source)
             if status.st_size <= limit:
                 return False
-            _copy(source, f"{path.name}.1", max(0, status.st_size - KEPT * limit), directory=directory, owner=status)
+            _shift(path.name, files, directory=directory)
+            if files > 0:
+                start = max(0, status.st_size - KEPT * limit)
+                _copy(source, f"{path.name}.1", start, directory=directory, owner=status)
             os.ftruncate(source, 0)
             return True
         finally:
             os.close(source)
     finally:
         os.close(directory)
+
+
+def _shift(name: str, files: int, *, directory: int) -> None:
+    """Make room for a new `<name>.1`: rename the old files, remove what is beyond `files`."""
+    pattern = re.compile(re.escape(name) + r"\.(\d{1,6})")
+    old = [int(match[1]) for match in map(pattern.fullmatch, os.listdir(directory)) if match]
+    for number in sorted(old, reverse=True):
+        # Names that their owner may have planted: a rename or a removal follows no link.
+        if number >= files:
+            with suppress(OSError):
+                os.unlink(f"{name}.{number}", dir_fd=directory)
+        else:
+            with suppress(OSError):
+                os.rename(f"{name}.{number}", f"{name}.{number + 1}", src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def _copy(source: int, name: str, offset: int, *, directory: int, owner: os.stat_result) -> None:

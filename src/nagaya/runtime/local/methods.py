@@ -13,8 +13,11 @@ from nagaya.runtime.local.server import Connection
 if TYPE_CHECKING:
     from nagaya.runtime.local.keeper import Keeper
 
-GATEWAY_METHODS = frozenset({"hello", "wake", "activity", "quiesced", "subscribe", "list", "get"})
+GATEWAY_METHODS = frozenset({"hello", "wake", "activity", "quiesced", "subscribe", "list", "get", "metrics"})
 """What the gateway's user may call; the api's and root may call everything."""
+
+CHANGING_METHODS = frozenset({"apply", "policy", "wake", "sleep", "restart", "purge"})
+"""What a keeper that is being replaced leaves to its successor."""
 
 LOG_LINES = 10_000
 
@@ -35,6 +38,7 @@ class Methods:
             "logs": self._logs,
             "list": self._list,
             "get": self._get,
+            "metrics": self._metrics,
             "activity": self._activity,
             "quiesced": self._quiesced,
             "subscribe": self._subscribe,
@@ -47,6 +51,8 @@ class Methods:
             raise RuntimeFailure("unknown_method", f"The keeper has no method {method!r}.")
         if connection.uid == self._keeper.config.gateway_uid and method not in GATEWAY_METHODS:
             raise RuntimeFailure("forbidden", f"The gateway may not call {method}.")
+        if self._keeper.leaving and method in CHANGING_METHODS:
+            raise RuntimeFailure("unreachable", "The keeper is being replaced; try again.")
         return await handler(connection, params)
 
     async def _hello(self, connection: Connection, params: dict[str, Any]) -> Any:
@@ -93,6 +99,9 @@ class Methods:
 
     async def _get(self, connection: Connection, params: dict[str, Any]) -> Any:
         return self._keeper.tenant(params["id"]).describe().to_json()
+
+    async def _metrics(self, connection: Connection, params: dict[str, Any]) -> Any:
+        return self._keeper.host.metrics.snapshot()
 
     async def _activity(self, connection: Connection, params: dict[str, Any]) -> Any:
         connection.role = "gateway"

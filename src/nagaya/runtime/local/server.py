@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,11 +55,24 @@ class RpcServer:
         self._handler, self._on_close, self._uids = handler, on_close, uids
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
         self.connections: set[Connection] = set()
 
     async def serve(self, listener: socket.socket) -> None:
         """Begin to accept connections."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_LIMIT)
+        # Newer Pythons remove a socket's path when they stop accepting; ours is the supervisor's, and our successor's.
+        options: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_LIMIT, **options)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to whoever listens on the socket next; those that exist go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def drain(self) -> None:
+        """Wait until every request that was received has been answered."""
+        while self._requests:
+            await asyncio.wait(self._requests)
 
     async def close(self) -> None:
         """Stop serving and drop all connections."""
@@ -100,8 +114,9 @@ class RpcServer:
                 if len(requests) >= CONCURRENT_REQUESTS:
                     await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
                 request = asyncio.create_task(self._answer(connection, line))
-                requests.add(request)
-                request.add_done_callback(requests.discard)
+                for known in (requests, self._requests):
+                    known.add(request)
+                    request.add_done_callback(known.discard)
         except ValueError as error:  # StreamReader's word for a line beyond the limit.
             connection.send({"id": None, "error": {"code": "invalid", "message": f"The line is too long: {error}"}})
         finally:

@@ -79,13 +79,17 @@ class Sleeper:
 
     async def _put_to_sleep(self, tenant: Tenant) -> None:
         assert tenant.spec is not None
+        attempts = tenant.host.metrics.counter("nagaya_sleeps_total")
         if not await self._quiesce(tenant.id):
+            attempts.inc("refused")
             self._not_before[tenant.id] = time.monotonic() + AFTER_REFUSAL
             tenant.host.publish(tenant.route())  # A gateway that agreed may use its connection again.
             return
         if await tenant.sleep_if_idle(tenant.spec.idle_seconds):
+            attempts.inc("asleep")
             logger.info("tenant %s sleeps", tenant.id)
         else:
+            attempts.inc("busy")
             tenant.host.publish(tenant.route())
 
     async def _quiesce(self, tenant: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nagaya.runtime.files import StateFileError
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
-from nagaya.runtime.local import logs
+from nagaya.runtime.local import logs, measure
 from nagaya.runtime.local.backoff import Backoff
 from nagaya.runtime.local.environment import readdressed
 from nagaya.runtime.local.host import Host
@@ -245,6 +245,7 @@ class Tenant:
             self._save()
             await self._become_ready(child, began, phases)
             self._started_spec = spec
+            measure.started(self.host.metrics, child.how, self.timings)
         except BaseException as error:
             await self._start_failed(error)
             raise
@@ -274,6 +275,7 @@ class Tenant:
 
     async def _start_failed(self, error: BaseException) -> None:
         """Leave no process and settle; the caller raises the error again as one of the protocol's."""
+        measure.start_failed(self.host.metrics, error)
         if self.process is not None:
             await self.process.stop(0.0)
             self.process = None
@@ -322,6 +324,7 @@ class Tenant:
                 return
             self.process = None
             self.restarts += 1
+            self.host.metrics.counter("nagaya_tenant_crashes_total").inc()
             reason = await self._ending(process)
             logger.error("tenant %s: %s", self.id, reason)
             self._failure(reason)
@@ -453,7 +456,8 @@ class Tenant:
 
     def rotate_log(self) -> None:
         """Rotate the tenant's log when it has grown too long."""
-        logs.rotate(self._log_path(), self.host.config.log_bytes, below=self.host.config.data_dir / "tenants")
+        config = self.host.config
+        logs.rotate(self._log_path(), config.log_bytes, config.log_files, below=config.data_dir / "tenants")
 
     def _log_path(self) -> Path:
         return self.host.tenant_dir(self.id) / "log" / "tenant.log"
@@ -504,6 +508,13 @@ class Tenant:
             return
         if was in ("awake", "starting") or not self.spec.hibernate:
             self.wake_soon()
+
+    async def settled(self) -> None:
+        """Wait until nothing is being started or stopped."""
+        while self._waking is not None and not self._waking.done():
+            await asyncio.wait([self._waking])
+        async with self._lock:
+            return
 
     def release(self) -> None:
         """Let go of descriptors when the keeper ends."""

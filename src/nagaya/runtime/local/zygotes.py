@@ -85,7 +85,7 @@ class Zygote:
         """Start the process and wait for its line. Raises ZygoteStartError with the last line of its log."""
         self.socket = self.pool.next_socket(self.engine.version)
         read, write = os.pipe2(os.O_CLOEXEC)
-        log = open_log(self.pool.log_path(self.engine.version), self.pool.config.log_bytes)
+        log = open_log(self.pool.log_path(self.engine.version), self.pool.config.log_bytes, self.pool.config.log_files)
         command = [str(self.engine.python), "-m", "nagaya_tenant.zygote"]
         began = time.monotonic()
         try:

@@ -1,0 +1,1 @@
+"""What the platform counts and times: declared in one place, collected by every process, shown by the gateway."""
