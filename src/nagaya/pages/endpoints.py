@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from nagaya.pages import account, creation, device, home, sign_in
+from nagaya.pages import account, creation, device, home, links, sign_in
 
 router = APIRouter()
-for module in (sign_in, account, device, creation, home):
+for module in (sign_in, account, device, creation, home, links):
     router.include_router(module.router)
