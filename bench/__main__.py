@@ -7,10 +7,10 @@ import json
 import os
 import platform as machine
 import sys
-import tempfile
 from pathlib import Path
 
 from bench.context import Context, Row
+from harness.place import open_directory
 from harness.platform import ROOT, Platform
 
 SCENARIOS = ("create", "wake", "openapi", "memory", "proxy", "policy")
@@ -61,16 +61,13 @@ def main() -> int:
     today = dt.datetime.now(dt.UTC).date().isoformat()
     print(f"{today}: {facts}", flush=True)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="nagaya-bench-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        engines = Path(os.environ.get("NAGAYA_ENGINES_DIR", str(ROOT / ".engines")))
-        with Platform(directory / "data") as platform:
-            context = Context(platform, engines / "0.98.0" / "bin" / "python", directory, arguments.blocks)
-            for scenario in arguments.scenarios or SCENARIOS:
-                found: list[Row] = importlib.import_module(f"bench.scenarios.{scenario}").run(context)
-                show(found)
-                rows += found
+    engines = Path(os.environ.get("NAGAYA_ENGINES_DIR", str(ROOT / ".engines")))
+    with open_directory("bench") as directory, Platform(directory / "data") as platform:
+        context = Context(platform, engines / "0.98.0" / "bin" / "python", directory, arguments.blocks)
+        for scenario in arguments.scenarios or SCENARIOS:
+            found: list[Row] = importlib.import_module(f"bench.scenarios.{scenario}").run(context)
+            show(found)
+            rows += found
     if arguments.write:
         results = ROOT / "bench" / "results"
         results.mkdir(exist_ok=True)

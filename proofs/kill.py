@@ -3,13 +3,13 @@
 import os
 import random
 import signal
-import tempfile
 import threading
 import time
 import uuid
 from pathlib import Path
 
 from harness.client import PIPELINE, StockClient
+from harness.place import open_directory
 from harness.platform import Platform
 from proofs.invariants import heal_time
 
@@ -117,17 +117,14 @@ def run(*, smoke: bool, seed: int) -> int:
         seed: Seed of the moments at which is killed.
     """
     moments = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="nagaya-prove-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        with Platform(directory / "data") as platform:
-            admin = platform.sign_in()
-            client = signed_in_client(platform, directory / "home", admin)
-            print(f"{'api held down':28} {with_the_api_dead(platform, admin)}", flush=True)
-            for process in ("keeper", "zygote") if smoke else PROCESSES * 3:
-                result = while_a_tenant_is_created(platform, admin, process, moments.uniform(0, 0.3))
-                print(f"{process + ', creating':28} {result}", flush=True)
-            for process in ("tenant",) if smoke else PROCESSES:
-                result = while_a_pipeline_runs(platform, client, admin, process, moments.uniform(8, 16))
-                print(f"{process + ', running':28} {result}", flush=True)
+    with open_directory("prove") as directory, Platform(directory / "data") as platform:
+        admin = platform.sign_in()
+        client = signed_in_client(platform, directory / "home", admin)
+        print(f"{'api held down':28} {with_the_api_dead(platform, admin)}", flush=True)
+        for process in ("keeper", "zygote") if smoke else PROCESSES * 3:
+            result = while_a_tenant_is_created(platform, admin, process, moments.uniform(0, 0.3))
+            print(f"{process + ', creating':28} {result}", flush=True)
+        for process in ("tenant",) if smoke else PROCESSES:
+            result = while_a_pipeline_runs(platform, client, admin, process, moments.uniform(8, 16))
+            print(f"{process + ', running':28} {result}", flush=True)
     return 0

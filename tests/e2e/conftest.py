@@ -6,7 +6,6 @@
 `client`       a stock ZenML 0.98.0 client with an empty home
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from harness.approval import Person
 from harness.client import CLIENTS, StockClient
+from harness.place import open_directory
 from harness.platform import Platform
 
 
@@ -26,15 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform() -> Iterator[Platform]:
     """One platform for the whole session."""
-    directory = tmp_path_factory.mktemp("platform")
-    if os.getuid() == 0:
-        # The tenants' own users must be able to reach their directories.
-        for parent in [directory, *directory.parents]:
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    with Platform(directory / "data", settings={"NAGAYA_DEVICE_INTERVAL": "1"}) as running:
+    settings = {"NAGAYA_DEVICE_INTERVAL": "1"}
+    with open_directory("e2e") as directory, Platform(directory / "data", settings=settings) as running:
         yield running
 
 
