@@ -12,8 +12,8 @@ from fastapi import APIRouter, FastAPI
 import nagaya
 from nagaya.access import endpoints as access
 from nagaya.audit import endpoints as audit
-from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
-from nagaya.http import documentation, handlers
+from nagaya.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, Unavailable, responses
+from nagaya.http import description, documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
 from nagaya.identity import endpoints as identity
@@ -58,13 +58,14 @@ def create_app(state: AppState) -> FastAPI:
     app.include_router(api_router(), prefix=API_PREFIX)
     app.include_router(pages.router)
     documentation.install(app)
+    description.install(app)
     app.add_middleware(RequestContext, max_body=state.settings.max_body)
     return app
 
 
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
-    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, Unavailable))
+    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, Forbidden, NotFound, Unavailable))
     for noun in (identity, organizations, access, tenants, operations, audit):
         router.include_router(noun.router)
     return router

@@ -22,9 +22,9 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=TransactionRoute
 
 @router.get("", response_model=list[UserRead], responses=responses(Forbidden))
 def list_users(
+    _principal: Superuser,
     work: Work,
     page: Paging,
-    _principal: Superuser,
     search: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
     is_active: bool | None = None,
 ) -> Sequence[User]:
