@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks, not_a_server_error
@@ -141,12 +141,13 @@ class Fuzzer:
 
     Args:
         document: The OpenAPI document.
-        known: Values that the server knows, by name of a parameter or property: about half of the generated requests
-            use them, so that they reach more than "there is no such thing".
+        known: Values that the server knows, by name of a parameter or property: many of the generated requests use
+            them, so that they reach more than "there is no such thing".
     """
 
     def __init__(self, document: Mapping[str, Any], known: Mapping[str, list[str]] | None = None) -> None:
-        self.schema = schemathesis.openapi.from_dict(_with_known(document, known or {}))
+        self.schema = schemathesis.openapi.from_dict(dict(document))
+        self.known = known or {}
         self._operations = {}
         for result in self.schema.get_all_operations():
             operation = result.ok()
@@ -181,7 +182,7 @@ class Fuzzer:
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )
-            @given(case=operation.as_strategy(mode))
+            @given(case=_informed(operation.as_strategy(mode), self.known))
             def generated(case: Case[Any]) -> None:
                 each(case, Sent.from_case(case))
 
@@ -190,24 +191,17 @@ class Fuzzer:
                 generated()
 
 
-def _with_known(document: Mapping[str, Any], known: Mapping[str, list[str]]) -> dict[str, Any]:
-    changed = copy.deepcopy(dict(document))
-    for name, schema in _described_inputs(changed):
-        values = known.get(name)
-        if values and isinstance(schema, dict):
-            place = schema["items"] if isinstance(schema.get("items"), dict) else schema
-            original = dict(place)
-            place.clear()
-            place["anyOf"] = [{"type": "string", "enum": values}, original]
-    return changed
-
-
-def _described_inputs(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yields name and schema of every parameter, and of every property of every component."""
-    for methods in document.get("paths", {}).values():
-        for operation in methods.values():
-            if isinstance(operation, dict):
-                for parameter in operation.get("parameters", []):
-                    yield parameter.get("name", ""), parameter.get("schema")
-    for component in document.get("components", {}).get("schemas", {}).values():
-        yield from list(component.get("properties", {}).items())
+@st.composite
+def _informed(draw: st.DrawFn, cases: st.SearchStrategy[Case[Any]], known: Mapping[str, list[str]]) -> Case[Any]:
+    """Generated cases in which some values are ones that the server knows."""
+    case = draw(cases)
+    for name in sorted(set(case.path_parameters) & set(known)):
+        if draw(st.integers(0, 4)):
+            case.path_parameters[name] = draw(st.sampled_from(known[name]))
+    for values in (case.query, case.body):
+        if isinstance(values, dict):
+            for name in sorted(set(values) & set(known)):
+                if draw(st.booleans()):
+                    chosen = draw(st.sampled_from(known[name]))
+                    values[name] = [chosen] if isinstance(values[name], list) else chosen
+    return case

@@ -92,7 +92,7 @@ def test_login_by_name_and_lists(platform: Platform, person: Person, new_client:
     assert client.opened_url().endswith("&workspace=staging") == (version in HINTS)
 
     listing = say(client, "server", "list")
-    assert all(name in listing for name in ("staging", "twin", "paused", "acme", "beta", ENGINE)), listing
+    assert all(name in listing for name in ("staging", "twin", "acme", "beta", ENGINE)), listing
     assert "Several tenants are called 'twin': use one of acme/twin, beta/twin, or an id." in say(
         client, "login", "twin", *api
     )
@@ -172,7 +172,7 @@ def test_a_raw_api_key_is_refused(platform: Platform, admin: str, new_client: Ne
     key = new_key(platform, admin, f"raw-{version}")
     client.environment |= {"ZENML_STORE_URL": f"{platform.url}/t/acme/staging", "ZENML_STORE_API_KEY": key}
     output = say(client, "stack", "list")
-    assert "Exchange the API key" in output or "not authorized" in output.lower() or "401" in output, output
+    assert "not at the tenant: log in with `zenml login --api-key`" in output, output
     assert key not in output
     for form in ({"grant_type": "zenml-api-key", "password": key}, {"grant_type": "password", "password": key}):
         assert platform.tenant_caller("staging").call("POST", "/api/v1/login", form=form).status == 401

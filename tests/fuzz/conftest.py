@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.fuzzing import Answered, Fuzzer, Sent
+from nagaya.errors import NotFound
 from nagaya.http.logs import configure
 from tests.api.world import PUBLIC_URL, Settled, World, settle
 
@@ -93,7 +94,10 @@ class Stage:
         caller = callers[number % len(callers)]
         if caller is None:
             return {"Authorization": f"Bearer {self.machine}"}
-        return self.world.again(caller).auth
+        try:
+            return self.world.again(caller).auth
+        except NotFound:  # An earlier request has deleted this account.
+            return caller.auth
 
 
 def build(directory: Path) -> Stage:
