@@ -158,6 +158,10 @@ class Fuzzer:
         """All operations, as `METHOD /path`."""
         return list(self._operations)
 
+    def secured(self, label: str) -> bool:
+        """Whether the description demands credentials for an operation."""
+        return bool(self._operations[label].definition.raw.get("security"))
+
     def run(self, label: str, examples: int, number: int, each: Callable[[Case[Any], Sent], None]) -> None:
         """Generates requests of one operation, valid and invalid ones.
 

@@ -4,7 +4,10 @@ import argparse
 import importlib
 import sys
 
-PROOFS = {"kill": "kill -9 of every process while a pipeline runs and while a tenant is being created"}
+PROOFS = {
+    "fuzz": "generated requests to the Cloud API, and to two tenants beside a plain ZenML server",
+    "kill": "kill -9 of every process while a pipeline runs and while a tenant is being created",
+}
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """Links that ZenML's clients and servers print and that are not paths of ours: each leads to the page that is meant.
 
 They print `<dashboard>/workspaces/<name>` (zenml ≥ 0.80.0) or `<dashboard>/organizations/<id>/tenants/<id>` (before),
-with runs and models below, and `<dashboard>/organizations/<id>`. `<dashboard>` is `<public URL>/o/<organization>`, as our
-tenants report it, or the public URL, where somebody has set the client's `ZENML_PRO_URL` to that.
+with runs and models below, and `<dashboard>/organizations/<id>`. `<dashboard>` is `<public URL>/o/<organization>`, as
+our tenants report it, or the public URL, where somebody has set the client's `ZENML_PRO_URL` to that.
 """
 
 from typing import Annotated
