@@ -67,6 +67,8 @@ SUITES = (
     Suite("runtime", ("tests/runtime", "tests/supervisor", "tests/engines")),
     Suite("process", ("tests/tenant/process",), engine=True),
     Suite("rest", ("tests",)),
+    # As the matrix.
+    Suite("fuzz", ("tests/fuzz",), measured=False),
     # These show that the processes work together, so they are left as they are.
     Suite("e2e", ("tests/e2e", *(f"--ignore={place}" for place in PLATFORMS)), real=True, measured=False),
     Suite("platforms", (*PLATFORMS, "tests/docs/test_tutorial.py"), real=True, measured=False),

@@ -17,7 +17,7 @@ from nagaya.errors import NotFound
 from nagaya.http.logs import configure
 from tests.api.world import PUBLIC_URL, Settled, World, settle
 
-EXAMPLES = int(os.environ.get("NAGAYA_FUZZ_EXAMPLES", "16"))
+EXAMPLES = int(os.environ.get("NAGAYA_FUZZ_EXAMPLES", "12"))
 """Generated requests per operation; `./run prove fuzz` sets more."""
 SEED = int(os.environ.get("NAGAYA_FUZZ_SEED", "20261123"))
 UUID = "00000000-0000-4000-8000-0000000000"

@@ -165,7 +165,8 @@ def test_links_that_stock_clients_print_lead_to_our_pages(settled: Settled) -> N
     browser = sign_in(settled.world, "ada")
     organization, tenant = settled.organization["id"], settled.tenant["id"]
     old = f"organizations/{organization}/tenants/{tenant}"
-    for link in (f"/o/acme/{old}", f"/{old}", f"/o/acme/{old}/runs/7", "/workspaces/staging", "/workspaces/staging/x/y"):
+    by_name = ("/workspaces/staging", "/workspaces/staging/projects/x")
+    for link in (f"/o/acme/{old}", f"/{old}", f"/o/acme/{old}/runs/7", *by_name):
         answer = get(browser, link)
         assert (answer.status_code, answer.headers["location"]) == (303, "/o/acme/t/staging"), link
     for link in (f"/o/acme/organizations/{organization}", f"/organizations/{organization}"):
