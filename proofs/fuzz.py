@@ -40,8 +40,17 @@ FORBIDDEN = frozenset(
     }
 )
 """Operations that are left out, each for a reason."""
-CLOUD_MODE = ("Project scope missing from the filter",)
-"""What ZenML itself says in cloud mode only, where no project is the default one."""
+EXPLAINED = (
+    # ZenML itself in cloud mode, where no project is the default one.
+    "Project scope missing from the filter",
+    # Routes that tenants do not have, for reasons that `nagaya_tenant.routes` states; ZenML documents 403 for most.
+    "Service accounts and API keys are made by the organization in the control plane",
+    "Devices are authorized by the control plane",
+    "Resource pools are not part of open-source ZenML",
+    # The guard looks up what is to be tagged before it allows that; ZenML tags what does not exist.
+    "There is no ",
+)
+"""Sentences of answers that differ from a plain server's on purpose, beside the reason."""
 REFUSED_UNSEEN = ("The address contains control characters.",)
 """What a tenant's guard says to everybody before it looks who asks."""
 Sides = tuple[Side, Side, Side]
@@ -82,7 +91,7 @@ def exchange(tally: Tally, case: Case[Any], sent: Sent, sides: Sides, *, public:
         answered = side.send(sent)
         answers.append(answered)
         for finding in judge(case, sent, answered):
-            if not says(answered, CLOUD_MODE):
+            if answered.status >= 500 or not says(answered, EXPLAINED):
                 findings.setdefault(finding, finding.detail)
     tally.statuses[answers[0].status, answers[1].status] += 1
     foreign = stranger.send(sent)

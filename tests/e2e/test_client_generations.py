@@ -174,8 +174,8 @@ def test_a_raw_api_key_is_refused(platform: Platform, admin: str, new_client: Ne
     output = say(client, "stack", "list")
     assert "not at the tenant: log in with `zenml login --api-key`" in output, output
     assert key not in output
-    for form in ({"grant_type": "zenml-api-key", "password": key}, {"grant_type": "password", "password": key}):
-        assert platform.tenant_caller("staging").call("POST", "/api/v1/login", form=form).status == 401
+    form = {"grant_type": "zenml-api-key", "password": key}
+    assert platform.tenant_caller("staging").call("POST", "/api/v1/login", form=form).status == 401
     assert platform.tenant_caller("staging", key).call("GET", "/api/v1/current-user").status == 401
 
 

@@ -27,7 +27,7 @@ KNOWN = {
     "organization": ["acme", ORGANIZATION, "other"],
     "organization_id": [ORGANIZATION],
     "org_id": [ORGANIZATION],
-    "tenant": ["staging", "acme/staging", TENANT],
+    "tenant": ["staging", TENANT],
     "tenant_id": [TENANT],
     "workspace_id": [TENANT],
     "server_id": [TENANT],

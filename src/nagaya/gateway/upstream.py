@@ -109,8 +109,14 @@ class UpstreamConnection(asyncio.Protocol):
                 self.transport.write(data)
 
     def end_body(self) -> None:
-        """The request's body is complete."""
-        if self.transport is not None and self._sink is not None and self._body_open and self._chunked_body:
+        """The request's body is complete.
+
+        If the answer came first, the rest of the body was not sent: the upstream would take the head of another request
+        for it, so the body stays open and the connection is not used again.
+        """
+        if self._sink is None:
+            return
+        if self.transport is not None and self._body_open and self._chunked_body:
             self.transport.write(b"0\r\n\r\n")
         self._body_open = False
 
