@@ -5,6 +5,7 @@ import importlib
 import sys
 
 PROOFS = {
+    "fuzz": "generated requests to the Cloud API, and to two tenants beside a plain ZenML server",
     "kill": "kill -9 of every process while a pipeline runs and while a tenant is being created",
     "scale": "1,000 tenants registered and 100 awake: restarts, idle processor time, lists, memory, wake of all",
     "rows": "lists, search and explanations on 10,000 tenants and 100,000 memberships, on both databases",

@@ -86,6 +86,8 @@ SUITES = (
     in_second_engine("guard", f"--ignore={MATRIX}", "tests/tenant/guard"),
     in_second_engine("process", "tests/tenant/process"),
     Suite("rest", ("tests",)),
+    # As the matrix.
+    Suite("fuzz", ("tests/fuzz",), measured=False),
     # These show that the processes work together, so they are left as they are.
     Suite("e2e", ("tests/e2e", *(f"--ignore={place}" for place in PLATFORMS)), real=True, measured=False),
     Suite("platforms", (*PLATFORMS, "tests/docs/test_tutorial.py"), real=True, measured=False),

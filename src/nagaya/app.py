@@ -17,8 +17,8 @@ from nagaya.audit import endpoints as audit
 from nagaya.db.errors import reason_of
 from nagaya.db.outage import Outage
 from nagaya.engines import endpoints as engines
-from nagaya.errors import InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable, responses
-from nagaya.http import documentation, handlers
+from nagaya.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable, responses
+from nagaya.http import description, documentation, handlers
 from nagaya.http.context import RequestContext
 from nagaya.http.state import AppState
 from nagaya.identity import endpoints as identity
@@ -71,13 +71,15 @@ def create_app(state: AppState) -> FastAPI:
     app.include_router(api_router(), prefix=API_PREFIX)
     app.include_router(pages.router)
     documentation.install(app)
+    description.install(app)
     app.add_middleware(RequestContext, max_body=state.settings.max_body)
     return app
 
 
 def api_router() -> APIRouter:
     """Returns the router of everything under `/api/v1`."""
-    router = APIRouter(responses=responses(InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable))
+    errors = (InvalidInput, NotAuthenticated, Forbidden, NotFound, TooManyRequests, Unavailable)
+    router = APIRouter(responses=responses(*errors))
     # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
     for noun in (identity, organizations, teams, invitations, access, usage, tenants, engines, operations, audit, rbac):
         router.include_router(noun.router)

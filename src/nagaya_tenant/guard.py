@@ -113,7 +113,8 @@ class Guard:
             return
         access = found.route.access
         if access is Access.REFUSED:
-            self._identify_cheaply(request)
+            # Strangers learn nothing about what is refused, not even that.
+            await self._identify(request)
             raise Forbidden(found.route.reason)
         if access is Access.PUBLIC:
             request.bind_idempotency("")
@@ -162,10 +163,6 @@ class Guard:
             raise BadRequest(f"An API token can live for {LONGEST_TOKEN_SECONDS} seconds at most.")
         token = issue(identity.account, identity.principal, identity.session, seconds)
         await respond_json(send, 200, token, headers=(("cache-control", "no-store"),))
-
-    def _identify_cheaply(self, request: Request) -> None:
-        """Lets nobody without any credentials learn what is refused and what does not exist."""
-        request.bearer()
 
     async def _identify(self, request: Request) -> Identity:
         """Verifies the token, and that its principal is a member now.

@@ -62,7 +62,8 @@ class Request:
         if len(path) > LONGEST_PATH or len(query) > LONGEST_QUERY:
             raise BadRequest("The address is too long.", status=414)
         if any(ord(char) in _CONTROL for char in path) or b"%00" in query or b"\0" in query:
-            raise BadRequest("The address contains control characters.")
+            # 422 is what ZenML documents for addresses that it cannot take, and what it mostly answers to these.
+            raise BadRequest("The address contains control characters.", status=422)
         request = cls(
             {**scope, "path": path, "raw_path": None, "headers": headers}, scope["method"], path, headers, prefix
         )

@@ -161,6 +161,22 @@ def test_every_page_forbids_foreign_content_and_caches(settled: Settled) -> None
     assert "swagger-ui-bundle.js" in browser.get("/api/docs").text
 
 
+def test_links_that_stock_clients_print_lead_to_our_pages(settled: Settled) -> None:
+    browser = sign_in(settled.world, "ada")
+    organization, tenant = settled.organization["id"], settled.tenant["id"]
+    old = f"organizations/{organization}/tenants/{tenant}"
+    by_name = ("/workspaces/staging", "/workspaces/staging/projects/x")
+    for link in (f"/o/acme/{old}", f"/{old}", f"/o/acme/{old}/runs/7", *by_name):
+        answer = get(browser, link)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/o/acme/t/staging"), link
+    for link in (f"/o/acme/organizations/{organization}", f"/organizations/{organization}"):
+        assert get(browser, link).headers["location"] == "/o/acme"
+    stranger = sign_in(settled.world, "mallory")
+    for link in (f"/{old}", f"/organizations/{organization}", "/workspaces/staging", f"/o/other/{old}"):
+        assert get(stranger, link).status_code == 404, link
+    assert "/login" in get(settled.world.browser(), f"/{old}").headers["location"]
+
+
 def test_a_device_is_approved_on_the_page_with_the_hint_preselected(settled: Settled) -> None:
     world = settled.world
     agent = {"User-Agent": "Host/<b>laptop</b> ZenML/0.98.0 Python/3.11.4 OS/Linux"}

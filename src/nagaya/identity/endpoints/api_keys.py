@@ -20,7 +20,7 @@ router = APIRouter(prefix="/users/me/api_keys", tags=["me"], route_class=Transac
 
 
 @router.get("", response_model=list[ApiKeyRead])
-def list_my_api_keys(work: Work, page: Paging, principal: CurrentUser) -> Sequence[ApiKey]:
+def list_my_api_keys(principal: CurrentUser, work: Work, page: Paging) -> Sequence[ApiKey]:
     """Lists the caller's keys, newest first."""
     return page.fetch(work.session, repository.api_keys(principal.id))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from nagaya.errors import Conflict, Forbidden, TooManyRequests, responses
+from nagaya.errors import Conflict, ErrorBody, Forbidden, TooManyRequests, responses
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import TransactionRoute, Work, address_of, origin_of, transact
 from nagaya.identity.models import Device
@@ -52,7 +52,11 @@ def oauth_token(issued: sessions.Issued, device: Device | None = None) -> JSONRe
 @router.post(
     "/login",
     response_model=OAuthToken,
-    responses=responses(TooManyRequests) | {400: {"model": OAuthError, "description": "RFC 6749 or RFC 8628 error."}},
+    responses=responses(TooManyRequests)
+    | {
+        400: {"model": OAuthError, "description": "RFC 6749 or RFC 8628 error."},
+        401: {"model": OAuthError | ErrorBody, "description": "Not the client's secret, or no valid credentials."},
+    },
 )
 async def log_in(
     request: Request,

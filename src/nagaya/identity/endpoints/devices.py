@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from nagaya.errors import Conflict, InvalidInput, responses
+from nagaya.errors import Conflict, InvalidInput, TooManyRequests, responses
 from nagaya.http.lists import Paging
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work
@@ -20,12 +20,12 @@ router = APIRouter(prefix="/devices", tags=["devices"], route_class=TransactionR
 
 
 @router.get("", response_model=list[DeviceRead])
-def list_devices(work: Work, page: Paging, principal: CurrentUser) -> Sequence[Device]:
+def list_devices(principal: CurrentUser, work: Work, page: Paging) -> Sequence[Device]:
     """Lists the device authorizations that the caller has answered, newest first."""
     return page.fetch(work.session, repository.devices(principal.id))
 
 
-@router.put("/verify", response_model=DeviceRead, responses=responses(Conflict))
+@router.put("/verify", response_model=DeviceRead, responses=responses(Conflict, TooManyRequests))
 def verify_device(body: DeviceVerify, work: Work, state: State, principal: InteractiveUser) -> Device:
     """Approves or denies the device that shows `user_code`."""
     device = code_guard.find(work, state, principal, body.user_code)
@@ -39,7 +39,7 @@ def verify_device(body: DeviceVerify, work: Work, state: State, principal: Inter
     return devices.decide(work, state, device, principal, approve=body.approve, tenant_id=tenant_id)
 
 
-@router.get("/{id_or_code}", response_model=DeviceRead)
+@router.get("/{id_or_code}", response_model=DeviceRead, responses=responses(TooManyRequests))
 def get_device(
     id_or_code: Annotated[str, Path(max_length=64)], work: Work, state: State, principal: CurrentUser
 ) -> Device:

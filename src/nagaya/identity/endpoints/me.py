@@ -56,7 +56,7 @@ async def change_password(body: PasswordChange, request: Request, state: State, 
 
 
 @router.get("/sessions")
-def list_sessions(work: Work, state: State, page: Paging, principal: CurrentPrincipal) -> list[SessionRead]:
+def list_sessions(principal: CurrentPrincipal, work: Work, state: State, page: Paging) -> list[SessionRead]:
     """Lists the caller's sessions that have not ended, newest first."""
     rows = page.fetch(work.session, repository.live_sessions(principal.id, state.now()))
     return [

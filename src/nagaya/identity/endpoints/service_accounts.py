@@ -44,7 +44,7 @@ Minter = Depends(current_minter)
 
 
 @router.get("", response_model=list[ServiceAccountRead])
-def list_service_accounts(work: Work, page: Paging, access: Reader) -> Sequence[ServiceAccount]:
+def list_service_accounts(access: Reader, work: Work, page: Paging) -> Sequence[ServiceAccount]:
     """Lists the service accounts of an organization."""
     return page.fetch(work.session, repository.service_accounts(access.id))
 
@@ -83,7 +83,7 @@ def delete_service_account(account_id: uuid.UUID, work: Work, state: State, acce
 
 
 @router.get("/{account_id}/api_keys", response_model=list[ApiKeyRead])
-def list_api_keys(account_id: uuid.UUID, work: Work, page: Paging, access: Reader) -> Sequence[ApiKey]:
+def list_api_keys(access: Reader, account_id: uuid.UUID, work: Work, page: Paging) -> Sequence[ApiKey]:
     """Lists the keys of a service account, newest first."""
     account = service_accounts.get(work, access.id, account_id)
     return page.fetch(work.session, repository.api_keys(account.id))

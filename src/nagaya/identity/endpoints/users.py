@@ -57,9 +57,9 @@ async def wanted_user(
 
 @router.get("", response_model=list[UserRead], responses=responses(Forbidden))
 def list_users(
+    _principal: Superuser,
     work: Work,
     page: Paging,
-    _principal: Superuser,
     search: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$", description="The same as `q`.")] = None,
     q: Search = None,
     is_active: bool | None = None,
