@@ -9,14 +9,11 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -101,32 +98,32 @@ def test_files_belong_to_the_same_users_afterwards_or_to_new_ones_of_this_host(w
         restore(world.elsewhere(tenant_uids=(300_000, 300_001)), path, key_files(world))
 
 
+WRITER = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=30) as database:
+    number = 1000
+    while True:
+        # Two rows in one transaction: a copy of half of it would have an odd number of rows.
+        database.executemany("INSERT INTO numbers VALUES (?)", [(number,), (number,)])
+        database.commit()
+        number += 1
+"""
+
+
 def test_databases_are_whole_although_somebody_writes_all_the_time(world: World) -> None:
-    ended = threading.Event()
     path = world.database(world.tenants[0])
-
-    def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30)) as database:
-            number = 1000
-            while not ended.is_set():
-                # Two rows in one transaction: a copy of half of it would have an odd number of rows.
-                database.executemany("INSERT INTO numbers VALUES (?)", [(number,), (number,)])
-                database.commit()
-                number += 1
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for attempt in range(3):
-            wait_for(lambda: len(rows(path)) > 50)
-            config = world.elsewhere()
-            restore(config, world.backup(f"{attempt}.tar.gz"), key_files(world))
-            copied = rows(config.data_dir / "tenants" / world.tenants[0] / "zenml.db")
-            assert len(copied) > 50
-            assert (len(copied) - 1) % 2 == 0
-    finally:
-        ended.set()
-        writer.join()
+    # In a process of its own, as a tenant is: SQLite does not bear a fork in a process that has the database open.
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as writer:
+        try:
+            for attempt in range(3):
+                wait_for(lambda: len(rows(path)) > 50)
+                config = world.elsewhere()
+                restore(config, world.backup(f"{attempt}.tar.gz"), key_files(world))
+                copied = rows(config.data_dir / "tenants" / world.tenants[0] / "zenml.db")
+                assert len(copied) > 50
+                assert (len(copied) - 1) % 2 == 0
+        finally:
+            writer.kill()
 
 
 def test_a_tenant_that_appears_while_the_backup_is_made_is_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ class Keeper:
             await self.purge(tenant.id)
 
     def _remove_stale_sockets(self, directory: Path) -> None:
-        current = {self.host.socket_path(item.id, item.generation).name for item in self.tenants.values()}
+        current = {self.host.socket_path(item.id, item.door.generation).name for item in self.tenants.values()}
         for entry in directory.iterdir():
             if entry.name not in current:
                 entry.unlink(missing_ok=True)

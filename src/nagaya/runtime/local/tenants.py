@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from nagaya.runtime.files import StateFileError
 from nagaya.runtime.interface import RuntimeFailure, TenantSpec, TenantState
 from nagaya.runtime.local import logs, measure
 from nagaya.runtime.local.backoff import Backoff
+from nagaya.runtime.local.doorbell import Doorbell
 from nagaya.runtime.local.environment import readdressed
 from nagaya.runtime.local.host import Host
 from nagaya.runtime.local.processes import ProcessIdentity, Watched, boot_id, describe_exit, end_user
@@ -37,9 +37,8 @@ class Tenant:
         self.state = "stopped"
         self.reason: str | None = None
         self.restarts = 0
-        self.generation = 0
         self.process: Watched | None = None
-        self.listener: socket.socket | None = None
+        self.door = Doorbell(self.id, host, self.wake_soon)
         self.timings: dict[str, float] = {}
         self.info: dict[str, Any] | None = None
         self.policy_version: int | None = None
@@ -66,7 +65,7 @@ class Tenant:
     def describe(self) -> TenantState:
         """Return the state as the protocol shows it."""
         spec = self.spec
-        listening = self.state in ("asleep", "starting", "awake", "stopping") and self.generation > 0
+        listening = self.state in ("asleep", "starting", "awake", "stopping") and self.door.generation > 0
         return TenantState(
             id=self.id,
             organization=spec.organization if spec else "",
@@ -74,7 +73,7 @@ class Tenant:
             engine=spec.engine if spec else "",
             generation=spec.generation if spec else -1,
             state=self.state,
-            socket=str(self.host.socket_path(self.id, self.generation)) if listening else None,
+            socket=str(self.host.socket_path(self.id, self.door.generation)) if listening else None,
             pid=self.process.pid if self.process else None,
             reason=self.reason,
             restarts=self.restarts,
@@ -113,7 +112,7 @@ class Tenant:
             "state": self.state,
             "reason": self.reason,
             "process": identity,
-            "socket_generation": self.generation,
+            "socket_generation": self.door.generation,
             "restarts": self.restarts,
             "timings": self.timings,
         }
@@ -125,44 +124,14 @@ class Tenant:
 
     # The socket -----------------------------------------------------------------------------------------------
 
-    def _bind(self, *, again: bool = False) -> None:
-        """Hold a listening socket; a connection that arrives while it sleeps wakes the tenant.
-
-        `again`: under the same name as an earlier keeper's, which is right only where no process has that socket.
-        """
-        if self.listener is None:
-            if not again or self.generation == 0:
-                self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
-                self.generation += 1
-            self.listener = self.host.listen(self.id, self.generation)
-
-    def _unbind(self) -> None:
-        self._unwatch_socket()
-        if self.listener is not None:
-            self.listener.close()
-            self.listener = None
-        self.host.socket_path(self.id, self.generation).unlink(missing_ok=True)
-
-    def _watch_socket(self) -> None:
-        if self.listener is not None:
-            asyncio.get_running_loop().add_reader(self.listener.fileno(), self._knocked)
-
-    def _unwatch_socket(self) -> None:
-        if self.listener is not None:
-            asyncio.get_running_loop().remove_reader(self.listener.fileno())
-
-    def _knocked(self) -> None:
-        self._unwatch_socket()
-        self.wake_soon()
-
     def _rest(self, reason: str | None = None, *, again: bool = False) -> None:
-        """Settle without a process in the state that fits what is wanted; `again` as in `_bind`."""
+        """Settle without a process in the state that fits what is wanted; `again` as in `Doorbell.bind`."""
         if self.desired == "running":
-            self._bind(again=again)
+            self.door.bind(again=again)
             self._set("asleep", reason)
-            self._watch_socket()
+            self.door.watch()
         else:
-            self._unbind()
+            self.door.unbind()
             self._set("deleted" if self.desired == "deleted" else "stopped", reason)
 
     # Waking ---------------------------------------------------------------------------------------------------
@@ -210,10 +179,10 @@ class Tenant:
         except RuntimeFailure as error:
             logger.info("tenant %s was not woken: %s", self.id, error)
             if self.state == "asleep" and error.code == "busy":
-                self._watch_socket()
+                self.door.watch()
 
     def _address(self) -> dict[str, Any]:
-        path = self.host.socket_path(self.id, self.generation)
+        path = self.host.socket_path(self.id, self.door.generation)
         return {"socket": str(path), "pid": self.process.pid if self.process else 0, "timings": self.timings}
 
     async def _wake(self) -> dict[str, Any]:
@@ -233,14 +202,13 @@ class Tenant:
         assert self.spec is not None
         spec = self.spec
         try:
-            self._bind()
-            self._unwatch_socket()
+            listener = self.door.bind()
+            self.door.ignore()
             self._set("starting")  # On disk before the fork: whoever finds it looks for a process without record.
             prepared = self.host.clock()
             message = self.host.prepare(spec, self.policy_version)
-            assert self.listener is not None
             phases = {"queue": prepared - began, "prepare": self.host.clock() - prepared}
-            child = await self.host.spawner.spawn(spec.engine, message, self.listener, self.record.policy_path)
+            child = await self.host.spawner.spawn(spec.engine, message, listener, self.record.policy_path)
             self.process = child.process
             self._save()
             await self._become_ready(child, began, phases)
@@ -304,7 +272,7 @@ class Tenant:
     def fail(self, reason: str) -> None:
         """Settle as failed: nothing is tried until somebody asks again, or the cause is gone."""
         self._failed_at = self.host.clock()
-        self._unbind()
+        self.door.unbind()
         self._set("failed", reason)
 
     async def _ending(self, process: Watched) -> str:
@@ -472,7 +440,7 @@ class Tenant:
         self.policy_version = self.record.policy_version()
         self.info = self.record.read_info()
         stored = self._saved = self.record.read_state()
-        self.generation = int(stored.get("socket_generation", 0))
+        self.door.generation = int(stored.get("socket_generation", 0))
         self.restarts = int(stored.get("restarts", 0))
         self.timings = dict(stored.get("timings") or {})
         self.state, self.reason = str(stored.get("state", "stopped")), stored.get("reason")
@@ -500,7 +468,7 @@ class Tenant:
                 await self._stop_process()
         if was == "failed" and (self.desired == "running" or self.spec is None):
             self._failed_at = self.host.clock()
-            self._unbind()
+            self.door.unbind()
             self._set("failed", self.reason)
             return
         self._rest(self.reason if was == "asleep" else None, again=was == "asleep")
@@ -520,7 +488,7 @@ class Tenant:
         """Let go of descriptors when the keeper ends."""
         if self._watcher is not None:
             self._watcher.cancel()
-        self._unbind()
+        self.door.unbind()
 
 
 _background: set[asyncio.Task[None]] = set()
