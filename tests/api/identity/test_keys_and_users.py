@@ -178,8 +178,8 @@ def test_servers_learn_who_shows_them_a_token(settled: Settled) -> None:
         "avatar_url": None,
         "oidc_claims": None,
     }
-    assert authorize(world, tenant, settled.stranger.token)[0] == 404
-    assert authorize(world, str(uuid.uuid4()), settled.admin.token)[0] == 404
+    assert authorize(world, tenant, settled.stranger.token)[0] == 403
+    assert authorize(world, str(uuid.uuid4()), settled.admin.token)[0] == 403
     key = world.made("POST", "/users/me/api_keys", settled.admin, json={"name": "k"})["key"]
     assert authorize(world, tenant, key)[0] == 401
     assert authorize(world, tenant, exchange(world, key)[1]["access_token"])[0] == 200
@@ -200,7 +200,7 @@ def test_service_accounts_act_within_their_roles(settled: Settled) -> None:
         "robot",
         settled.organization["id"],
     )
-    assert authorize(world, tenant, token)[0] == 404
+    assert authorize(world, tenant, token)[0] == 403
     body = {"user": "robot", "roles": ["organization_member"]}
     world.made("POST", "/organizations/acme/members", settled.admin, json=body)
     world.made(

@@ -34,6 +34,8 @@ from tests.api.rbac.servers import Server, enroll
 from tests.api.world import Settled
 
 ID = uuid.UUID(int=7, version=4)
+NOW = "@now@"
+"""What stands in an answer for the moment at which it is sent."""
 
 
 def http(status: str, body: bytes, *headers: str) -> bytes:
@@ -43,7 +45,7 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
 
 def well(**info: Any) -> dict[str, bytes]:
     said = json.dumps({"id": str(ID), "version": "0.98.0"} | info).encode()
-    date = f"Date: {format_datetime(utc_now(), usegmt=True)}"
+    date = f"Date: {NOW}"
     return {"/health": http("200 OK", b'"OK"', date), "/api/v1/info": http("200 OK", said, date)}
 
 
@@ -87,7 +89,8 @@ class Answering:
         if request:
             self.requests.append(request)
             path = request.split(b" ")[1].decode()
-            link.sendall(self.answers.get(path, http("404 Not Found", b"")))
+            date = format_datetime(utc_now(), usegmt=True)
+            link.sendall(self.answers.get(path, http("404 Not Found", b"")).replace(NOW.encode(), date.encode()))
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -109,8 +112,8 @@ def answering(answers: dict[str, bytes], **options: Any) -> Iterator[Answering]:
 def looked(url: str, version: str = "0.98.0", **options: Any) -> Look:
     async def once() -> Look:
         found = await look(Expected(ID, url, version), utc_now(), **({"loopback": True} | options))
-        for _ in range(5):
-            await asyncio.sleep(0)  # What a failed handshake leaves is closed in the loop's next turns.
+        # What a failed handshake leaves is closed in the loop's next turns, after the other side has heard of it.
+        await asyncio.sleep(0.05)
         return found
 
     return asyncio.run(once())
