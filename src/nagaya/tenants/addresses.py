@@ -10,6 +10,8 @@ import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from nagaya.hosts import HostPattern
+
 MOST = 300
 """Characters of an address."""
 VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?:[A-Za-z.+_-][A-Za-z0-9.+_-]{0,16})?")
@@ -48,12 +50,13 @@ def version_of(text: str) -> str:
     return text
 
 
-def server_url_of(text: str, public_url: str) -> str:
+def server_url_of(text: str, public_url: str, hosts: HostPattern | None = None) -> str:
     """Returns the address that a server reports, without a trailing slash.
 
     Args:
         text: What it reports.
         public_url: Origin of the platform.
+        hosts: How the host names of hosted tenants are made, if each has one of its own.
 
     Raises:
         AddressRefused: It is not an address that clients could use, or one that no server of a tenant has.
@@ -64,6 +67,10 @@ def server_url_of(text: str, public_url: str) -> str:
     if (parts.scheme, host, port_of(parts)) == (own.scheme, own.hostname, port_of(own)):
         raise AddressRefused(
             f"{_shown(text)} is the platform's own address: set ZENML_SERVER_SERVER_URL to the server's."
+        )
+    if hosts is not None and hosts.split(host) is not None:
+        raise AddressRefused(
+            f"{_shown(text)} is an address of the platform's own tenants: set ZENML_SERVER_SERVER_URL to the server's."
         )
     try:
         check_address(ipaddress.ip_address(host), loopback=is_loopback(public_url))

@@ -38,6 +38,7 @@ from nagaya.tenants.schemas import (
     TenantUpdate,
 )
 from nagaya.tenants.service import Tenants
+from nagaya.tenants.spec import Addresses
 
 OPERATION_HEADER = "Nagaya-Operation"
 MAX_LOG_LINES = 10_000
@@ -256,11 +257,11 @@ async def report_status(server: ServerPrincipal, request: Request, state: State)
     """
     if server.enrolled:
         report, now = enrollment.Report.from_headers(request.headers), state.now()
-        public_url = state.settings.public_url
+        addresses = Addresses.of(state.settings)
         refusal = await transact(
             state,
             origin_of(request),
-            lambda work: enrollment.take_report(work, server.tenant_id, report, public_url, now),
+            lambda work: enrollment.take_report(work, server.tenant_id, report, addresses, now),
         )
         if refusal:
             raise Forbidden(refusal)

@@ -173,14 +173,14 @@ def settle(tenant: Tenant, after: State, now: dt.datetime) -> State:
     return observe(after, Event.STOPPED if after is State.DEACTIVATING else Event.REMOVED)
 
 
-def take_report(work: UnitOfWork, tenant_id: uuid.UUID, report: Report, public_url: str, now: dt.datetime) -> str:
+def take_report(work: UnitOfWork, tenant_id: uuid.UUID, report: Report, addresses: Addresses, now: dt.datetime) -> str:
     """Writes what a server reports at the end of its start.
 
     Args:
         work: Unit of work of the server.
         tenant_id: An enrolled tenant.
         report: What it says.
-        public_url: Origin of the platform.
+        addresses: The platform's own, which no other server has.
         now: Current time.
 
     Returns:
@@ -192,7 +192,7 @@ def take_report(work: UnitOfWork, tenant_id: uuid.UUID, report: Report, public_u
     tenant.last_seen = now
     try:
         version = version_of(report.version)
-        url = server_url_of(report.url, public_url) if report.url is not None else None
+        url = server_url_of(report.url, addresses.public_url, addresses.hosts) if report.url is not None else None
         _require_free(work.session, tenant, url)
     except AddressRefused as refusal:
         tenant.status_reason = str(refusal)

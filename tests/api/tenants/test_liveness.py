@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from nagaya.db.base import utc_now
+from nagaya.hosts import HostPattern
 from nagaya.tenants import looking
 from nagaya.tenants.addresses import AddressRefused, check_address, is_loopback, server_url_of
 from nagaya.tenants.liveness import Liveness
@@ -262,6 +263,15 @@ def test_loopback_is_for_platforms_that_are_there_themselves() -> None:
     assert server_url_of("http://localhost:8080", local) == "http://localhost:8080"
     with pytest.raises(AddressRefused, match="platform's own"):
         server_url_of("http://127.0.0.1:8440/x", local)
+
+
+def test_no_enrolled_server_has_the_host_of_a_hosted_tenant() -> None:
+    platform = "https://nagaya.example.com"
+    hosts = HostPattern.parse("{tenant}--{organization}.zenml.example.com", platform)
+    for url in ("https://staging--acme.zenml.example.com", "http://Staging--Acme.zenml.example.com.:8080/x"):
+        with pytest.raises(AddressRefused, match="own tenants"):
+            server_url_of(url, platform, hosts)
+    assert server_url_of("https://zenml.example.com", platform, hosts) == "https://zenml.example.com"
 
 
 def find(settled: Settled, tenant_id: str) -> Tenant:
