@@ -162,7 +162,7 @@ def measure(kind: str, url: str | None, *, smoke: bool, seed: int) -> list[str]:
                 )
                 for question in questions(filled, who, random.Random(seed), count):
                     summary, statuses = ask(port, token, question)
-                    late = summary.p95 > BAR_MILLISECONDS and question.bound
+                    late = summary.p95 > BAR_MILLISECONDS and question.bound and not smoke
                     print(
                         f"{kind:<10} {who:<13} {question.name:<31} p50 {summary.median:6.1f} ms  "
                         f"p95 {summary.p95:6.1f} ms  max {summary.maximum:6.1f} ms{'  TOO SLOW' if late else ''}",
@@ -178,7 +178,7 @@ def run(*, smoke: bool, seed: int, database: str = "both") -> int:
     """Measures on the databases that are asked for; 0 if everything was answered in time.
 
     Args:
-        smoke: A tenth of the rows, fewer requests.
+        smoke: A tenth of the rows, fewer requests; then the figures are only shown, and what counts is the answers.
         seed: Of everything that is random.
         database: `sqlite`, `postgresql` or `both`.
     """
