@@ -31,7 +31,7 @@ from nagaya.tenants.assembly import install
 
 PUBLIC_URL = "http://127.0.0.1:8440"
 BAR_MILLISECONDS = 150.0
-REQUESTS, SMOKE_REQUESTS = 200, 40
+REQUESTS, SMOKE_REQUESTS = 200, 8
 SMOKE_SIZE = Size(organizations=20, users=500, tenants=1_000, memberships=10_000, audit_events=2_000)
 WARM_UP = 5
 
