@@ -107,7 +107,7 @@ def questions(filled: Filled, who: str, dice: random.Random, count: int) -> list
         Question(
             "list, 100 of a later page", [f"/tenants?offset={dice.randrange(9) * 100}&limit=100" for _ in range(count)]
         ),
-        Question("list, the longest page (1,000)", ["/tenants?limit=1000"] * (count // 4), bound=False),
+        Question("list, the longest page (1,000)", ["/tenants?limit=1000"] * max(count // 4, WARM_UP), bound=False),
         Question(
             "list, by stage and label",
             [listing(stage="staging", label=f"team=team-{dice.randrange(20)}") for _ in range(count)],
