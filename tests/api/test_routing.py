@@ -54,7 +54,7 @@ def test_nothing_is_examined_before_the_application_is_made() -> None:
         """Has a parameter that FastAPI refuses."""
 
     routes = Routes()
-    routes.get("/impossible")(impossible)
+    routes.get("/things/{value}")(impossible)
     with pytest.raises(AssertionError):
         routes.add_to(FastAPI())
 
