@@ -221,9 +221,9 @@ class Proof:
             self._answers()
             seconds, spent = time.perf_counter() - started, self._spent()
             self.note("`nagaya up`; ready and lists", "s", seconds, 5, note=spent)
+            self.ask(self.chosen()[0])
+            self.note("`nagaya up`; the first tenant answers", "s", time.perf_counter() - started)
             command.result()
-        self.ask(self.chosen()[0])
-        self.note("`nagaya up`; the first tenant answers", "s", time.perf_counter() - started)
 
     def _spent(self) -> str:
         """The processor time that the services have needed so far, which other work on the machine changes little."""

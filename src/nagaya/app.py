@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import structlog
 from anyio import to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 import nagaya
@@ -20,6 +20,7 @@ from nagaya.engines import endpoints as engines
 from nagaya.errors import Forbidden, InvalidInput, NotAuthenticated, NotFound, TooManyRequests, Unavailable, responses
 from nagaya.http import description, documentation, handlers
 from nagaya.http.context import RequestContext
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState
 from nagaya.identity import endpoints as identity
 from nagaya.invitations import endpoints as invitations
@@ -68,22 +69,22 @@ def create_app(state: AppState) -> FastAPI:
     )
     app.state.nagaya = state
     handlers.install(app)
-    app.include_router(api_router(), prefix=API_PREFIX)
-    app.include_router(pages.router)
+    api_routes().add_to(app)
+    pages.router.add_to(app)
     documentation.install(app)
     description.install(app)
     app.add_middleware(RequestContext, max_body=state.settings.max_body)
     return app
 
 
-def api_router() -> APIRouter:
-    """Returns the router of everything under `/api/v1`."""
+def api_routes() -> Routes:
+    """Returns the routes of everything under `/api/v1`."""
     errors = (InvalidInput, NotAuthenticated, Forbidden, NotFound, TooManyRequests, Unavailable)
-    router = APIRouter(responses=responses(*errors))
+    routes = Routes(API_PREFIX, responses=responses(*errors))
     # Usage before tenants, whose `/tenants/{organization}/{name}` takes every other path of that form.
     for noun in (identity, organizations, teams, invitations, access, usage, tenants, engines, operations, audit, rbac):
-        router.include_router(noun.router)
-    return router
+        routes.include(noun.router)
+    return routes
 
 
 async def _flush_activity(state: AppState) -> None:

@@ -1,4 +1,4 @@
-"""`python -m nagaya.server <run/config.json>`: the api process, three applications in one loop on inherited sockets."""
+"""The api process: three applications in one loop on inherited sockets. `nagaya.serve` starts it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ from nagaya.tenants.channel import create_channel_app
 from nagaya.tenants.control import Control
 
 GRACE_SECONDS = 10
+GARBAGE_THRESHOLD = 20_000
+"""Objects that are made between two searches for garbage."""
 TICK_SECONDS = 1.0
 HAND_OVER_SECONDS = 60
 """How long an api that is replaced stays for connections that do not end."""
@@ -118,6 +120,9 @@ async def serve(state: AppState, control: Control, sockets: dict[str, socket.soc
     apps = {"api": create_app(state), "internal": create_internal_app(state), "channel": create_channel_app(control)}
     # What is there now stays for ever: looking through it for garbage would only hold up requests.
     gc.freeze()
+    # A page of a list makes more objects than Python's threshold allows; with that one it is searched thirty times.
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    gc.enable()
     servers = {name: _server(app) for name, app in apps.items()}
 
     def stop() -> None:
@@ -179,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure()
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 1:
-        log.error("usage: python -m nagaya.server <run/config.json>")
+        log.error("usage: python -m nagaya.serve <run/config.json>")
         return 2
     try:
         config = PlatformConfig.load(Path(given[0]))
@@ -196,7 +201,3 @@ def main(arguments: list[str] | None = None) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(state, control, sockets))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,6 +21,7 @@ database.execute("CREATE TABLE alembic_version (version_num)")
 database.execute("INSERT INTO alembic_version VALUES ('{VERSION}')")
 database.execute("CREATE TABLE label (text)")
 """
+DESCRIPTION = "import pathlib, sys\npathlib.Path(sys.argv[1]).write_text('{}')\n"
 LABELLED = "database.execute('INSERT INTO label VALUES (?)', ({label!r},)); database.commit()\n"
 
 
@@ -45,6 +46,7 @@ class Source:
             (self.packages / package / "__init__.py").write_text(f"'''{package}'''\n")
         code = before + "\n" + TEMPLATE + LABELLED.format(label=label)
         (self.packages / "nagaya_tenant" / "template.py").write_text(code)
+        (self.packages / "nagaya_tenant" / "openapi_document.py").write_text(DESCRIPTION)
 
     def release(self, pythons: str = "") -> None:
         """Writes the wheel and the lock of the version."""

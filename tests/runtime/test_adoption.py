@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nagaya.runtime.interface import RuntimeFailure
-from nagaya.runtime.local.processes import ProcessIdentity
+from nagaya.runtime.local.processes import ProcessIdentity, kill_and_wait
 from tests.runtime.support import KeeperProcess, alive, ask, running_keeper, wait_for
 
 
@@ -212,3 +212,28 @@ def test_what_tenants_left_behind_without_a_keeper_ends_but_not_what_belongs_to_
             process.wait()
         os.kill(others, signal.SIGKILL)
         zygote.communicate()
+
+
+def test_zygotes_are_started_before_tenants_are_adopted(keeper: KeeperProcess) -> None:
+    tenant = keeper.create()
+    keeper.engine.behave(tenant="stubborn")
+    pid = keeper.call("wake", id=tenant)["pid"]
+    keeper.kill()
+    # The next keeper has to end this one, which takes the whole time limit; only then it answers.
+    record = keeper.config.keeper_dir / "tenants" / tenant / "state.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"state": "stopping"}))
+    kill_and_wait(keeper.zygotes())
+    keeper.start()
+    wait_for(keeper.zygotes)
+    assert alive(pid), "the zygote had to wait for the tenant"
+    assert keeper.wait_state(tenant, "asleep", "awake")["pid"] != pid
+
+
+def test_only_use_that_this_keeper_saw_is_reported(keeper: KeeperProcess) -> None:
+    tenant, other = keeper.create(), keeper.create(tenant="other")
+    keeper.call("wake", id=tenant)
+    assert keeper.state(tenant)["last_activity"] == pytest.approx(time.time(), abs=10)
+    restart(keeper)
+    assert (keeper.state(tenant)["last_activity"], keeper.state(other)["last_activity"]) == (None, None)
+    keeper.call("wake", id=other)
+    assert keeper.state(other)["last_activity"] == pytest.approx(time.time(), abs=10)

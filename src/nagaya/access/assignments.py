@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Depends, Path, Query
 from sqlalchemy.orm import Session
 
 from nagaya.access import repository
@@ -30,6 +30,7 @@ from nagaya.access.schemas import AssignmentRead
 from nagaya.access.service import find_account
 from nagaya.errors import Conflict, Forbidden, NotFound, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, UnitOfWork, Work
 from nagaya.identity.models import ServiceAccount
@@ -39,7 +40,7 @@ from nagaya.invitations import repository as invitations
 from nagaya.invitations.models import Invitation
 from nagaya.teams.models import Team
 
-router = APIRouter(prefix="/roles/{role}/assignments", tags=["access"], route_class=TransactionRoute)
+router = Routes(prefix="/roles/{role}/assignments", tags=["access"], route_class=TransactionRoute)
 Name = Annotated[str | None, Query(max_length=64)]
 
 

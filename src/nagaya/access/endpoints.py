@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Depends, Path, Query
 
 from nagaya.access import assignments
 from nagaya.access.explaining import Subject, effective, explain
@@ -12,6 +12,7 @@ from nagaya.access.roles import TENANT_VISITOR, find_role, role_id
 from nagaya.access.schemas import EffectiveRead, ExplanationRead, PermissionRead, RoleRead
 from nagaya.errors import Conflict, Forbidden, InvalidInput, NotFound, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.policy import CurrentPrincipal
@@ -25,8 +26,8 @@ from nagaya_policy import (
     permissions_of_level,
 )
 
-router = APIRouter(tags=["access"], route_class=TransactionRoute)
-router.include_router(assignments.router)
+router = Routes(tags=["access"], route_class=TransactionRoute)
+router.include(assignments.router)
 Level = Literal["organization", "tenant", "project"]
 LevelOrOlder = Literal["organization", "tenant", "workspace", "project"]
 Name = Annotated[str | None, Query(max_length=64)]

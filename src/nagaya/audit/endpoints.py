@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from nagaya.access.policy import OrganizationAccess, organization_dependency
 from nagaya.audit import repository
@@ -14,9 +14,10 @@ from nagaya.audit.schemas import AuditEventRead
 from nagaya.db.base import as_utc
 from nagaya.errors import Forbidden, responses
 from nagaya.http.lists import DEFAULT_PAGE, MAX_PAGE
+from nagaya.http.routing import Routes
 from nagaya.http.transactions import TransactionRoute, Work
 
-router = APIRouter(prefix="/organizations/{organization}", tags=["audit"], route_class=TransactionRoute)
+router = Routes(prefix="/organizations/{organization}", tags=["audit"], route_class=TransactionRoute)
 Reader = Annotated[OrganizationAccess, Depends(organization_dependency("audit:read"))]
 MAX_SEQUENCE = 2**63 - 1
 Word = Annotated[str | None, Query(max_length=64, pattern=r"^[A-Za-z0-9_.*-]*$")]

@@ -8,14 +8,16 @@ become visible in the order of their sequence.
 import asyncio
 import contextlib
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import BigInteger, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from nagaya.db.base import Base, utc_now
 from nagaya.db.engine import Database, connect_arguments
+
+if TYPE_CHECKING:
+    import psycopg
 
 CHANNEL = "nagaya_signals"
 POLL_SECONDS = 1.0
@@ -64,6 +66,8 @@ class Wakeups:
         if self._database.is_sqlite:
             await asyncio.sleep(POLL_SECONDS)
             return
+        import psycopg  # noqa: PLC0415 - a large library, which SQLite does not need.
+
         try:
             if self._connection is None:
                 # What was written while nobody listened is looked for at once.
@@ -75,7 +79,9 @@ class Wakeups:
             await self.close()
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _listen(self) -> psycopg.AsyncConnection[Any]:
+    async def _listen(self) -> "psycopg.AsyncConnection[Any]":
+        import psycopg  # noqa: PLC0415 - see `wait`.
+
         url = self._database.engine.url
         _, given = self._database.engine.dialect.create_connect_args(url)
         arguments = {**given, **connect_arguments(url)}
@@ -91,5 +97,7 @@ class Wakeups:
         """Stops listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            import psycopg  # noqa: PLC0415 - see `wait`.
+
             with contextlib.suppress(psycopg.Error, OSError):
                 await connection.close()

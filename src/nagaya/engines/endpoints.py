@@ -1,15 +1,14 @@
 """HTTP: the installed ZenML versions. Only whoever runs the machine installs and removes them (`nagaya engine`)."""
 
-from fastapi import APIRouter
-
 from nagaya.engines.schemas import EngineRead
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.policy import CurrentPrincipal
 from nagaya.tenants import repository
 from nagaya.tenants.platform import Platform
 
-router = APIRouter(prefix="/engines", tags=["engines"], route_class=TransactionRoute)
+router = Routes(prefix="/engines", tags=["engines"], route_class=TransactionRoute)
 
 
 @router.get("")

@@ -158,6 +158,8 @@ class _Installation:
         command = [str(python), "-m", "nagaya_tenant.template", str(template)]
         self._step(command, "nagaya_tenant.template", "building the template database")
         template.chmod(0o644)
+        command = [str(python), "-m", "nagaya_tenant.openapi_document", str(own / "openapi.json")]
+        self._step(command, "nagaya_tenant.openapi_document", "describing its API")
         record = {
             "version": self._version,
             "python": steps.python_version(python) or "",

@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import FastAPI, Query
 from pydantic import BaseModel
 
 from nagaya.access.reach import every_tenant
 from nagaya.errors import NotAuthenticated, NotFound
 from nagaya.http import handlers
 from nagaya.http.context import RequestContext
+from nagaya.http.routing import Routes
 from nagaya.http.schemas import Input
 from nagaya.http.state import AppState, State
 from nagaya.identity.service import authentication, tenant_access
@@ -17,7 +18,7 @@ from nagaya.metrics import api as metrics
 from nagaya.metrics.registry import Snapshot
 from nagaya.tenants import repository as tenants
 
-router = APIRouter(prefix="/internal/v1")
+router = Routes(prefix="/internal/v1")
 Part = Annotated[str, Query(max_length=64, pattern=r"^[\x20-\x7e]*$")]
 
 
@@ -95,6 +96,6 @@ def create_internal_app(state: AppState) -> FastAPI:
     app = FastAPI(title="Nagaya internal", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.nagaya = state
     handlers.install(app)
-    app.include_router(router)
+    router.add_to(app)
     app.add_middleware(RequestContext, max_body=65_536, application="internal")
     return app

@@ -3,11 +3,12 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from nagaya.access.policy import InvitationMaker, InvitationReader, InvitationRemover, reach_organization
 from nagaya.errors import Conflict, Forbidden, Gone, NotFound, TooManyRequests, responses
 from nagaya.http.lists import Paging, Search
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work, origin_of
 from nagaya.identity.policy import CurrentPrincipal, CurrentUser, OptionalPrincipal
@@ -27,7 +28,7 @@ from nagaya.invitations.schemas import (
     Status,
 )
 
-router = APIRouter(tags=["invitations"], route_class=TransactionRoute)
+router = Routes(tags=["invitations"], route_class=TransactionRoute)
 HOME = "/organizations/{organization}/invitations"
 StatusFilter = Annotated[Status | None, Query(description="Only those that stand so; all, if left out.")]
 

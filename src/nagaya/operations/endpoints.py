@@ -5,13 +5,14 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from nagaya.access.policy import reach_organization, reach_tenant
 from nagaya.access.reach import tenants_of
 from nagaya.db.engine import Database
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.policy import CurrentPrincipal
@@ -24,7 +25,7 @@ from nagaya.operations.service import OPEN
 POLL_SECONDS = 0.2
 KEEP_ALIVE_POLLS = 75
 
-router = APIRouter(prefix="/operations", tags=["operations"], route_class=TransactionRoute)
+router = Routes(prefix="/operations", tags=["operations"], route_class=TransactionRoute)
 Filter = Annotated[str | None, Query(max_length=64)]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from nagaya.access.policy import (
     OrganizationAccess,
@@ -16,6 +16,7 @@ from nagaya.access.reach import organizations_of, tenants_of
 from nagaya.access.standing import organization_roles
 from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
 from nagaya.http.lists import Paging, Search
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import CurrentPrincipal
@@ -34,7 +35,7 @@ from nagaya.tenants.reading import read_tenants
 from nagaya.tenants.schemas import TenantRead
 from nagaya.tenants.service import require_free, slug_of
 
-router = APIRouter(prefix="/organizations", tags=["organizations"], route_class=TransactionRoute)
+router = Routes(prefix="/organizations", tags=["organizations"], route_class=TransactionRoute)
 FREE_NAME = Annotated[str, Path(max_length=100)]
 
 

@@ -2,8 +2,6 @@
 
 import uuid
 
-from fastapi import APIRouter
-
 from nagaya.access import repository
 from nagaya.access.members import read_members
 from nagaya.access.places import wanted_roles
@@ -11,6 +9,7 @@ from nagaya.access.policy import MemberAdder, MemberEditor, MemberLeaver, Member
 from nagaya.access.service import add, change, find_account, member, remove
 from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging, Search
+from nagaya.http.routing import Routes
 from nagaya.http.transactions import Db, Work
 from nagaya.organizations.schemas import MemberRead, OrganizationMemberCreate, OrganizationMemberUpdate
 
@@ -55,7 +54,7 @@ def remove_organization_member_by_query(access: MemberLeaver, work: Work) -> Non
     remove(place, member(place, access.principal_id))
 
 
-def add_routes(router: APIRouter) -> None:
+def add_routes(router: Routes) -> None:
     """Adds the routes of this module to the router of organizations."""
     acting = responses(Forbidden, Conflict)
     path = "/{organization}/members"

@@ -3,10 +3,11 @@
 import uuid
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from nagaya.errors import NagayaError
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity import repository
@@ -18,7 +19,7 @@ from nagaya.pages.browser import SignedIn, Submitted, go, view
 from nagaya.pages.rendering import render
 from nagaya.pages.validation import check_repeated, read_form
 
-router = APIRouter(prefix="/account", include_in_schema=False)
+router = Routes(prefix="/account", include_in_schema=False)
 SHOWN = 50
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from nagaya.access.policy import OrganizationAccess, reach_organization
 from nagaya.errors import Forbidden, InvalidInput, NagayaError
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity.principal import Principal
@@ -20,7 +21,7 @@ from nagaya.tenants.platform import platform_of
 from nagaya.tenants.schemas import TenantCreate
 from nagaya.tenants.service import Tenants, slug_of
 
-router = APIRouter(include_in_schema=False)
+router = Routes(include_in_schema=False)
 Name = Annotated[str, Path(max_length=64)]
 _TENANT_FIELDS = ("display_name", "name", "stage", "description")
 _CORRECTABLE = (409, 422, 503)

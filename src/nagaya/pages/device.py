@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from nagaya.access.reach import tenants_of
 from nagaya.errors import Conflict, InvalidInput, NotFound, TooManyRequests
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity.models import Device
@@ -17,7 +18,7 @@ from nagaya.pages.rendering import render
 from nagaya.tenants import repository as tenants
 from nagaya.tenants.spec import Addresses
 
-router = APIRouter(prefix="/devices", include_in_schema=False)
+router = Routes(prefix="/devices", include_in_schema=False)
 CHOICES = 500
 
 

@@ -1,9 +1,8 @@
 """The router of all pages."""
 
-from fastapi import APIRouter
-
+from nagaya.http.routing import Routes
 from nagaya.pages import account, creation, device, home, invitation, links, sign_in
 
-router = APIRouter()
+router = Routes()
 for module in (sign_in, account, device, invitation, creation, home, links):
-    router.include_router(module.router)
+    router.include(module.router)

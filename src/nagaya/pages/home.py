@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from nagaya.access.policy import OrganizationAccess, reach_organization, reach_tenant
 from nagaya.access.reach import organizations_of, tenants_of
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import UnitOfWork
 from nagaya.identity.principal import Principal
@@ -21,7 +22,7 @@ from nagaya.tenants.models import Tenant
 from nagaya.tenants.reading import address_of
 from nagaya.tenants.spec import Addresses
 
-router = APIRouter(include_in_schema=False)
+router = Routes(include_in_schema=False)
 SHOWN = 500
 EACH = 10
 """How many tenants of each organization the start page shows to people with several."""

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from nagaya.errors import Conflict, Forbidden, InvalidInput, NagayaError
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity.endpoints.auth import place_of
@@ -16,7 +17,7 @@ from nagaya.pages.browser import Submitted, Visitor, go, set_session
 from nagaya.pages.rendering import render
 from nagaya.pages.validation import check_repeated
 
-router = APIRouter(prefix="/invitation", include_in_schema=False)
+router = Routes(prefix="/invitation", include_in_schema=False)
 MOST = 200
 """Characters of a token that are looked at; real ones have 43."""
 

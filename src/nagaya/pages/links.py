@@ -7,15 +7,16 @@ our tenants report it, or the public URL, where somebody has set the client's `Z
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from nagaya.access.policy import reach_organization, reach_tenant
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import UnitOfWork
 from nagaya.pages.browser import SignedIn, go, view
 
-router = APIRouter(include_in_schema=False)
+router = Routes(include_in_schema=False)
 IdOrName = Annotated[str, Path(max_length=64)]
 
 

@@ -1,9 +1,10 @@
 """Pages to sign in and out, and to use a set-up link."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from nagaya.errors import InvalidInput, NagayaError, NotAuthenticated, TooManyRequests
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import UnitOfWork, origin_of, transact
 from nagaya.identity import setup
@@ -16,7 +17,7 @@ from nagaya.pages.browser import Submitted, Visitor, clear_session, go, safe_nex
 from nagaya.pages.rendering import render
 from nagaya.pages.validation import check_repeated, read_form
 
-router = APIRouter(include_in_schema=False)
+router = Routes(include_in_schema=False)
 
 
 @router.get("/login")

@@ -7,13 +7,14 @@ about is a key of it, exactly as it was written, because a server takes a missin
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import Body, Depends, Query
 from sqlalchemy import select
 
 from nagaya import audit
 from nagaya.access.models import Share
 from nagaya.errors import Forbidden, InvalidInput, NotFound, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import ServerPrincipal
@@ -26,7 +27,7 @@ from nagaya.tenants.platform import Platform
 from nagaya.tenants.sharing import ShareRequest, share_in
 from nagaya_policy import ResourceError
 
-router = APIRouter(prefix="/rbac", tags=["servers"], route_class=TransactionRoute)
+router = Routes(prefix="/rbac", tags=["servers"], route_class=TransactionRoute)
 MOST = 20_000
 """Resources in one question; the largest page of a ZenML server has 10,000 items."""
 

@@ -61,7 +61,7 @@ def service_specs(config: PlatformConfig) -> list[ServiceSpec]:
     keeper_stop = 2 * config.stop_timeout + 10.0
     return [
         ServiceSpec("keeper", "nagaya.runtime.local.keeper", everything, None, True, keeper_stop, overlaps=False),
-        ServiceSpec("api", "nagaya.server", ("api", "internal", "channel"), service, True, 15.0),
+        ServiceSpec("api", "nagaya.serve", ("api", "internal", "channel"), service, True, 15.0),
         ServiceSpec("gateway", "nagaya.gateway.main", public, gateway, False, 20.0),
     ]
 

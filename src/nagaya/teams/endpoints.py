@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlalchemy.orm import Session
 
 from nagaya.access.models import RoleAssignment
@@ -12,6 +12,7 @@ from nagaya.access.policy import TeamReader as OrganizationTeamReader
 from nagaya.access.policy import only_organization, reach_organization
 from nagaya.errors import Conflict, Forbidden, NotFound, responses
 from nagaya.http.lists import Paging, Search
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import CurrentPrincipal
@@ -21,7 +22,7 @@ from nagaya.teams.policy import TeamEditor, TeamFiller, TeamLeaver, TeamReader, 
 from nagaya.teams.schemas import TeamCreate, TeamMemberRead, TeamRead, TeamRoleRead, TeamUpdate
 from nagaya_policy import PREDEFINED_ROLES
 
-router = APIRouter(tags=["teams"], route_class=TransactionRoute)
+router = Routes(tags=["teams"], route_class=TransactionRoute)
 Name = Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$", description="Only the one of this name.")]
 
 

@@ -10,12 +10,13 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from nagaya.errors import NotAuthenticated
 from nagaya.http import handlers
 from nagaya.http.context import RequestContext
+from nagaya.http.routing import Routes
 from nagaya.tenants.control import Control
 from nagaya.tenants.events import EventBatch, take_in_events
 from nagaya.tenants.models import Tenant
@@ -67,7 +68,7 @@ async def tenant_of(
 ChannelTenant = Annotated[uuid.UUID, Depends(tenant_of)]
 After = Annotated[int, Query(ge=-1, le=MAX_VERSION, description="Version of the policy that the tenant has.")]
 
-router = APIRouter(prefix="/channel/v1")
+router = Routes(prefix="/channel/v1")
 
 
 @router.get("/policy")
@@ -118,7 +119,7 @@ def create_channel_app(control: Control) -> FastAPI:
     app = FastAPI(title="Nagaya channel", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.control = control
     handlers.install(app)
-    app.include_router(router)
+    router.add_to(app)
     app.add_middleware(RequestContext, max_body=MAX_BODY, application="channel")
     return app
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 
 from nagaya import audit
 from nagaya.access.policy import (
@@ -20,6 +20,7 @@ from nagaya.access.policy import (
 from nagaya.access.reach import tenants_of
 from nagaya.errors import Conflict, Forbidden, InvalidInput, Unavailable, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work, origin_of, transact
 from nagaya.identity.policy import CurrentPrincipal, ServerPrincipal
@@ -273,9 +274,9 @@ def _operation_name(function: str, noun: str) -> str:
     return function.replace("tenant", noun) if "tenant" in function else f"{function}_of_{noun}"
 
 
-def _routes(noun: Literal["tenant", "workspace"]) -> APIRouter:
+def _routes(noun: Literal["tenant", "workspace"]) -> Routes:
     """Returns the routes under one of the two names; newer ZenML calls a tenant a workspace."""
-    made = APIRouter(prefix=f"/{noun}s", tags=[f"{noun}s"], route_class=TransactionRoute)
+    made = Routes(prefix=f"/{noun}s", tags=[f"{noun}s"], route_class=TransactionRoute)
     acting = responses(Forbidden, Conflict)
 
     def add(method: str, path: str, function: Any, *, status: int = 200, errors: Any = None) -> None:
@@ -303,10 +304,10 @@ def _routes(noun: Literal["tenant", "workspace"]) -> APIRouter:
     return made
 
 
-router = APIRouter()
-router.include_router(_routes("tenant"))
-router.include_router(_routes("workspace"))
-router.include_router(releases.router)
+router = Routes()
+router.include(_routes("tenant"))
+router.include(_routes("workspace"))
+router.include(releases.router)
 for _noun in ("tenant", "workspace"):
     router.add_api_route(
         f"/{_noun}_status",

@@ -1,10 +1,10 @@
 """Writes tenants as the API shows them."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
-from nagaya.operations.models import Operation
 from nagaya.organizations.models import Organization
 from nagaya.tenants import repository
 from nagaya.tenants.models import Tenant
@@ -34,9 +34,18 @@ def read_tenants(
     ids = [tenant.id for tenant, _ in pairs]
     operations = repository.latest_operations(session, ids)
     usage = counts(session, ids)
+    organizations = {each.id: each for _, each in pairs}
+    shown = {key: OrganizationInTenant.model_validate(each) for key, each in organizations.items()}
     return [
-        _read(tenant, organization, addresses, operations.get(tenant.id), usage.get(tenant.id, {}))
-        for tenant, organization in pairs
+        _read(
+            tenant,
+            address_of(tenant, each, addresses),
+            shown[each.id],
+            addresses,
+            operation=operations.get(tenant.id),
+            usage=usage,
+        )
+        for tenant, each in pairs
     ]
 
 
@@ -47,12 +56,13 @@ def address_of(tenant: Tenant, organization: Organization, addresses: Addresses)
 
 def _read(
     tenant: Tenant,
-    organization: Organization,
+    url: str,
+    organization: OrganizationInTenant,
     addresses: Addresses,
-    operation: Operation | None,
-    usage: dict[str, int],
+    *,
+    operation: repository.Latest | None,
+    usage: Mapping[uuid.UUID, dict[str, int]],
 ) -> TenantRead:
-    url = address_of(tenant, organization, addresses)
     version = tenant.reported_version if tenant.enrolled else tenant.version
     # Clients connect to whatever has an address here, and only while the status is `available`.
     status = ServiceStatus(server_url=url, version=version) if tenant.status == "available" and url else None
@@ -61,7 +71,7 @@ def _read(
         id=tenant.id,
         name=tenant.name,
         description=tenant.description,
-        organization=OrganizationInTenant.model_validate(organization),
+        organization=organization,
         desired_state=tenant.desired_state,
         state_reason=tenant.status_reason,
         status=tenant.status,
@@ -82,7 +92,7 @@ def _read(
         last_activity=tenant.last_activity,
         status_changed=tenant.status_changed,
         purge_after=tenant.purge_after,
-        usage_counts=usage,
+        usage_counts=usage.get(tenant.id, {}),
         enrolled=tenant.enrolled,
         liveness=tenant.liveness,
         last_seen=tenant.last_seen,

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import Field
 
 from nagaya.errors import NotFound
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.schemas import Output
 from nagaya.identity.policy import CurrentPrincipal
 from nagaya.tenants.platform import Platform
 
 SERVICE = "zenml"
 """The one service that tenants are made of; clients may ask for releases of it by this name."""
-router = APIRouter(prefix="/releases", tags=["releases"])
+router = Routes(prefix="/releases", tags=["releases"])
 
 
 class ReleaseRead(Output):

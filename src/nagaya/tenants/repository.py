@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from nagaya.access.reach import AccessibleOrganizationId, TenantReach
 from nagaya.db.search import contains
@@ -16,6 +16,27 @@ from nagaya.tenants.models import Tenant
 from nagaya.tenants.spec import Addresses
 
 Row = tuple[Tenant, Organization]
+_NOT_SHOWN = tuple(
+    map(
+        defer,
+        (
+            *(Tenant.jwt_secret, Tenant.secrets_store_key, Tenant.channel_token, Tenant.client_secret),
+            *(Tenant.lease_owner, Tenant.lease_until, Tenant.project_id, Tenant.system_user_id),
+            *(Tenant.poll_failures, Tenant.next_poll, Tenant.purged, Tenant.deleted),
+        ),
+    )
+)
+"""What lists do without: a third of the columns, and most of the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """What is shown of a tenant's latest operation."""
+
+    id: uuid.UUID
+    kind: str
+    status: str
+    error: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +113,7 @@ def page(session: Session, statement: Select[Tenant, Organization], offset: int,
     total = session.scalar(statement.with_only_columns(func.count()).order_by(None)) or 0
     found = session.scalars(statement.with_only_columns(Tenant.id).offset(offset).limit(limit)).all()
     rows = select(Tenant, Organization).join(Organization, Organization.id == Tenant.organization_id)
+    rows = rows.options(*_NOT_SHOWN)
     by_id = {row[0].id: (row[0], row[1]) for row in session.execute(rows.where(Tenant.id.in_(found)))}
     return total, [by_id[each] for each in found if each in by_id]
 
@@ -120,11 +142,11 @@ def holder_of_name(session: Session, organization_id: uuid.UUID, name: str) -> T
     return session.scalar(select(Tenant).where(Tenant.organization_id == organization_id, Tenant.name == name))
 
 
-def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Operation]:
-    """Returns the latest operation of each of the tenants that ever had one."""
+def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Latest]:
+    """Returns what is shown of the latest operation of each of the tenants that ever had one."""
     ranked = (
         select(
-            Operation.id,
+            *(Operation.tenant_id, Operation.id, Operation.kind, Operation.status, Operation.error),
             func.row_number()
             .over(partition_by=Operation.tenant_id, order_by=(Operation.created.desc(), Operation.id))
             .label("place"),
@@ -132,8 +154,8 @@ def latest_operations(session: Session, tenant_ids: Collection[uuid.UUID]) -> di
         .where(Operation.tenant_id.in_(tenant_ids))
         .subquery()
     )
-    statement = select(Operation).join(ranked, ranked.c.id == Operation.id).where(ranked.c.place == 1)
-    return {each.tenant_id: each for each in session.scalars(statement) if each.tenant_id is not None}
+    latest = session.execute(select(ranked).where(ranked.c.place == 1))
+    return {each.tenant_id: Latest(each.id, each.kind, each.status, each.error) for each in latest}
 
 
 def take_lease(session: Session, tenant_id: uuid.UUID, owner: str, now: dt.datetime, until: dt.datetime) -> bool:

@@ -3,11 +3,12 @@
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Path
+from fastapi import Body, Depends, Path
 
 from nagaya.access.policy import OrganizationAccess, TenantAccess, organization_dependency, tenant_dependency
 from nagaya.errors import Forbidden, LimitReached, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import Db, TransactionRoute, Work
 from nagaya.identity.policy import ServerPrincipal
@@ -21,8 +22,8 @@ UNKNOWN = "unknown"
 """What a server sends as its organization if it knows none."""
 MOST_EVENTS = 1000
 
-servers = APIRouter(tags=["servers"], route_class=TransactionRoute)
-people = APIRouter(tags=["usage"], route_class=TransactionRoute)
+servers = Routes(tags=["servers"], route_class=TransactionRoute)
+people = Routes(tags=["usage"], route_class=TransactionRoute)
 
 UsageReader = Annotated[OrganizationAccess, Depends(organization_dependency("usage:read"))]
 LimitReader = Annotated[OrganizationAccess, Depends(organization_dependency("billing:read"))]
@@ -144,6 +145,6 @@ def _add_tenant_routes(noun: Literal["tenant", "workspace"]) -> None:
 
 _add_tenant_routes("tenant")
 _add_tenant_routes("workspace")
-router = APIRouter()
-router.include_router(servers)
-router.include_router(people)
+router = Routes()
+router.include(servers)
+router.include(people)

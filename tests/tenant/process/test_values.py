@@ -88,3 +88,19 @@ def test_openapi_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str, server: st
     monkeypatch.setattr(openapi_document, "_document", built)
     assert openapi_document.prebuilt() == built
     assert json.loads(openapi_document.render(prefix)) == {"servers": [{"url": server}], "tokenUrl": token}
+
+
+def test_what_the_installation_described_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stored = tmp_path / "openapi.json"
+    monkeypatch.setattr(openapi_document, "INSTALLED", stored)
+    monkeypatch.setattr(openapi_document, "_build", lambda: b"built")
+    for content, expected in (
+        (b'{"servers":[{"url":"@nagaya-server@"}]}', b'{"servers":[{"url":"@nagaya-server@"}]}'),
+        (b'{"servers":[{"url":"@nagaya-server@"', b"built"),
+        (None, b"built"),
+    ):
+        monkeypatch.setattr(openapi_document, "_document", None)
+        stored.unlink(missing_ok=True)
+        if content is not None:
+            stored.write_bytes(content)
+        assert openapi_document.build() == expected

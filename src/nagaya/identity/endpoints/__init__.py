@@ -1,9 +1,8 @@
 """HTTP endpoints of identity, one module per kind of thing."""
 
-from fastapi import APIRouter
-
+from nagaya.http.routing import Routes
 from nagaya.identity.endpoints import api_keys, auth, devices, me, server, service_accounts, users
 
-router = APIRouter()
+router = Routes()
 for module in (auth, devices, me, api_keys, users, service_accounts, server):
-    router.include_router(module.router)
+    router.include(module.router)

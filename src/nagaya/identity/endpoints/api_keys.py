@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from nagaya.errors import Conflict, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work
 from nagaya.identity import repository
@@ -16,7 +17,7 @@ from nagaya.identity.policy import CurrentUser, MintingUser
 from nagaya.identity.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ApiKeyRotate, ApiKeyUpdate
 from nagaya.identity.service import api_keys, users
 
-router = APIRouter(prefix="/users/me/api_keys", tags=["me"], route_class=TransactionRoute)
+router = Routes(prefix="/users/me/api_keys", tags=["me"], route_class=TransactionRoute)
 
 
 @router.get("", response_model=list[ApiKeyRead])

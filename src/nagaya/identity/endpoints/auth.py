@@ -3,10 +3,11 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi import Form, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from nagaya.errors import Conflict, ErrorBody, Forbidden, TooManyRequests, responses
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import TransactionRoute, Work, address_of, origin_of, transact
 from nagaya.identity.models import Device
@@ -14,7 +15,7 @@ from nagaya.identity.policy import CurrentPrincipal
 from nagaya.identity.schemas import Connection, DeviceAuthorization, OAuthError, OAuthToken, TenantToken
 from nagaya.identity.service import api_keys, devices, key_format, login, sessions, tenant_access
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=TransactionRoute)
+router = Routes(prefix="/auth", tags=["auth"], route_class=TransactionRoute)
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 FormText = Annotated[str | None, Form(max_length=4096)]

@@ -4,10 +4,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from nagaya.errors import Conflict, InvalidInput, TooManyRequests, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work
 from nagaya.identity import repository
@@ -16,7 +17,7 @@ from nagaya.identity.policy import CurrentUser, InteractiveUser
 from nagaya.identity.schemas import DeviceRead, DeviceUpdate, DeviceVerify
 from nagaya.identity.service import code_guard, devices, tenant_access
 
-router = APIRouter(prefix="/devices", tags=["devices"], route_class=TransactionRoute)
+router = Routes(prefix="/devices", tags=["devices"], route_class=TransactionRoute)
 
 
 @router.get("", response_model=list[DeviceRead])

@@ -2,10 +2,11 @@
 
 import uuid
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from nagaya.errors import InvalidInput
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work, unit_of_work
 from nagaya.identity import repository
@@ -15,7 +16,7 @@ from nagaya.identity.principal import Principal
 from nagaya.identity.schemas import MeRead, MeUpdate, PasswordChange, SessionRead
 from nagaya.identity.service import own_password, sessions, users
 
-router = APIRouter(prefix="/users/me", tags=["me"], route_class=TransactionRoute)
+router = Routes(prefix="/users/me", tags=["me"], route_class=TransactionRoute)
 
 
 def _read(principal: Principal) -> MeRead:

@@ -3,15 +3,16 @@
 import json
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from sqlalchemy import text
 
 import nagaya
+from nagaya.http.routing import Routes
 from nagaya.http.state import AppState, State
 from nagaya.http.transactions import Db, TransactionRoute
 from nagaya.identity.schemas import Health, ServerInfo
 
-router = APIRouter(tags=["server"], route_class=TransactionRoute)
+router = Routes(tags=["server"], route_class=TransactionRoute)
 
 
 def instance_id(state: AppState) -> str | None:

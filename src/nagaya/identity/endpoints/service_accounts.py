@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from nagaya.access.handover import require_key
 from nagaya.access.places import wanted_roles
@@ -12,6 +12,7 @@ from nagaya.access.policy import OrganizationAccess, organization_dependency
 from nagaya.access.service import add, find_account
 from nagaya.errors import Conflict, Forbidden, responses
 from nagaya.http.lists import Paging
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work
 from nagaya.identity import repository
@@ -30,7 +31,7 @@ from nagaya.identity.schemas import (
 )
 from nagaya.identity.service import api_keys, service_accounts
 
-router = APIRouter(
+router = Routes(
     prefix="/organizations/{organization}/service_accounts",
     tags=["service accounts"],
     route_class=TransactionRoute,

@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from nagaya.errors import Conflict, Forbidden, InvalidInput, responses
 from nagaya.http.lists import Paging, Search
+from nagaya.http.routing import Routes
 from nagaya.http.state import State
 from nagaya.http.transactions import TransactionRoute, Work, unit_of_work
 from nagaya.identity import repository, setup
@@ -22,7 +23,7 @@ from nagaya.identity.service import tenant_access, users
 NO_ADDRESS = "users.invalid"
 """Domain of the addresses of users who were made without one: no mail can ever be sent there (RFC 2606)."""
 
-router = APIRouter(prefix="/users", tags=["users"], route_class=TransactionRoute)
+router = Routes(prefix="/users", tags=["users"], route_class=TransactionRoute)
 
 
 async def wanted_user(

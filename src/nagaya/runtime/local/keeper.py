@@ -118,6 +118,7 @@ class Keeper:
         zygotes = await self.pool.adopt()
         kill_and_wait(stray_zygotes(self.config.run_dir, known=zygotes))
         processes = self._load()
+        await self._start_engines()
         known = frozenset(process.pid for process in processes.values())
         kill_and_wait(stray_tenants(self.config.run_dir, known=known, zygotes=zygotes))
         self._end_orphans({self.host.uids.assigned(tenant) for tenant in processes})
@@ -125,8 +126,6 @@ class Keeper:
             await tenant.adopt(processes.get(tenant.id))
         await self._finish_purges()
         self._remove_stale_sockets(run_tenants)
-        for version in self._engines_wanted():
-            await self.pool.ensure(version)
         await self.server.serve(listener)
         keepers = (
             self.sleeper.run(),
@@ -165,6 +164,12 @@ class Keeper:
         for entry in self.config.run_dir.glob("zygote-*.sock"):
             if not self.pool.owns(entry):
                 entry.unlink(missing_ok=True)
+
+    async def _start_engines(self) -> None:
+        """Start the zygotes that are not there, before anything else: tenants cannot wake for as long as they load."""
+        for version in self._engines_wanted():
+            await self.pool.ensure(version)
+        await asyncio.sleep(0)  # Each is started by a task of its own.
 
     def _engines_wanted(self) -> set[str]:
         """Return the engines of living tenants; without any, the one that the first tenant will probably get."""

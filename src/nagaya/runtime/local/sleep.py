@@ -129,4 +129,4 @@ class Sleeper:
             tenant = lookup(name)
             if tenant is not None:
                 tenant.in_flight = max(0, int(report.get("in_flight", 0)))
-                tenant.last_activity = max(tenant.last_activity, now - max(0.0, float(report.get("idle", 0))))
+                tenant.used(now - max(0.0, float(report.get("idle", 0))))

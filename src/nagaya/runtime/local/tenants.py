@@ -44,6 +44,9 @@ class Tenant:
         self.policy_version: int | None = None
         self.in_flight = 0
         self.last_activity = time.time()
+        """From when its idleness counts; for one that an earlier keeper started, from this keeper's beginning."""
+        self.last_used: float | None = None
+        """When it was used last, if this keeper has seen it."""
         self._failed_at = 0.0
         self._saved: dict[str, Any] = {}
         self._started_spec: TenantSpec | None = None
@@ -77,7 +80,7 @@ class Tenant:
             pid=self.process.pid if self.process else None,
             reason=self.reason,
             restarts=self.restarts,
-            last_activity=self.last_activity,
+            last_activity=self.last_used,
             policy_version=self.policy_version,
             timings=self.timings,
             public_url=spec.public_url if spec else None,
@@ -90,6 +93,11 @@ class Tenant:
             {"max_in_flight": self.spec.max_in_flight, "max_body_bytes": self.spec.max_body_bytes} if self.spec else {}
         )
         return {"event": "route", **self.describe().to_json(), **limits, "info": self.info}
+
+    def used(self, when: float) -> None:
+        """Note that somebody used it, at a Unix time in seconds."""
+        self.last_activity = max(self.last_activity, when)
+        self.last_used = max(self.last_used or 0.0, when)
 
     @property
     def desired(self) -> str:
@@ -236,7 +244,8 @@ class Tenant:
         self.timings = {name: round(value * 1000, 2) for name, value in phases.items()} | child.timings | inner
         if isinstance(answer.get("info"), dict):
             self._learn(answer["info"])
-        self.in_flight, self.last_activity = 0, time.time()
+        self.in_flight = 0
+        self.used(time.time())
         self._watch_process(child.process)
         self._set("awake")
         logger.info("tenant %s awake, pid %d, %s", self.id, child.process.pid, self.timings)
