@@ -31,7 +31,11 @@ def create_state(settings: ApiSettings, keys: Keys | None = None, now: Callable[
     if settings.database_url is None:
         (settings.data_dir / PLACE.parent).mkdir(mode=0o700, exist_ok=True)
     database = Database(database_url(settings.data_dir, settings.database_url))
-    upgrade(database)
+    try:
+        upgrade(database)
+    except BaseException:
+        database.close()
+        raise
     return AppState(
         settings=settings,
         database=database,

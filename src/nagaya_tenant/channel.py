@@ -74,7 +74,7 @@ class Channel:
         self._noted = self._policy.now()
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._ask_policy()
+                await self.refresh()
         except (ChannelError, TimeoutError, ValueError) as error:
             log.warning("The control plane gave no policy at the start, the stored one serves: %s", error)
         self._outbox.on_append(self._events_waiting)
@@ -139,7 +139,14 @@ class Channel:
     def _policy_target(self) -> str:
         return f"/channel/v1/policy?after={self._policy.version}"
 
-    async def _ask_policy(self) -> None:
+    async def refresh(self) -> None:
+        """Asks whether there is a newer policy, and puts it in force.
+
+        Raises:
+            ChannelError: The control plane did not answer.
+            TimeoutError: Not in time.
+            ValueError: It answered with something that is no policy of this tenant.
+        """
         connection, self._asking = self._asking or Connection(self._path, self._headers), None
         status, document = await self._exchange(connection, "GET", self._policy_target(), None)
         if status == 200:
@@ -196,7 +203,7 @@ class Channel:
                 self._policy.apply_delta(message)
             except ValueError as error:
                 log.warning("A change of the policy could not be applied, the whole one is asked for: %s", error)
-                await self._ask_policy()
+                await self.refresh()
         self._alive()
 
     def _events_waiting(self) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from anyio import CapacityLimiter, to_thread
 
 from nagaya_tenant import docs_page, openapi_document
+from nagaya_tenant.admission import Admission
 from nagaya_tenant.errors import (
     BadRequest,
     CredentialsRefused,
@@ -84,7 +85,8 @@ class Guard:
         self._tenant = tenant
         self._audit = audit
         self._tokens = Tokens(tenant.policy, str(tenant.settings.tenant_id))
-        self._login = Login(tenant, self._tokens)
+        self._admission = Admission(tenant.policy, self._tokens, tenant.channel)
+        self._login = Login(tenant, self._admission)
         self._threads: CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,11 +173,7 @@ class Guard:
         """
         token = request.bearer()
         if is_platform_token(token):
-            verified = self._tokens.platform(token, _TENANT_KIND)
-            self._tenant.policy.require_token(verified.principal, verified.issued_at, verified.session)
-            principal = self._tenant.policy.current().principal(verified.principal)
-            if principal is None:
-                raise CredentialsRefused("Authentication error: not a member of this tenant.")
+            principal, verified = await self._admission.admit(token, _TENANT_KIND)
             account = self._tenant.principals.known(principal)
             if account is None:
                 account = await to_thread.run_sync(self._tenant.principals.ensure, principal)

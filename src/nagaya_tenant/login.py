@@ -1,7 +1,7 @@
 """`POST /api/v1/login`: exchange of a platform token for a token of this tenant, without asking the platform.
 
 Answers are those of ZenML's own handler (`zenml.zen_server.routers.auth_endpoints.token`), which asks the control plane
-at every login; here the policy says who is a member, so logins work while the control plane is away.
+at every login; here the policy says who is a member, so logins of members work while the control plane is away.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from nagaya_policy.principals import Principal
+    from nagaya_tenant.admission import Admission
     from nagaya_tenant.context import Tenant
     from nagaya_tenant.guard_requests import Request
-    from nagaya_tenant.guard_tokens import PlatformToken, Tokens
+    from nagaya_tenant.guard_tokens import PlatformToken
 
 TOKEN_SECONDS = 3600
 LARGEST_FORM = 65_536
@@ -58,12 +59,12 @@ class Login:
 
     Args:
         tenant: The parts of this process.
-        tokens: Verifies the platform's tokens.
+        admission: Decides on the platform's tokens.
     """
 
-    def __init__(self, tenant: Tenant, tokens: Tokens) -> None:
+    def __init__(self, tenant: Tenant, admission: Admission) -> None:
         self._tenant = tenant
-        self._tokens = tokens
+        self._admission = admission
         self._onboarded = False
 
     async def answer(self, request: Request, body: bytes) -> tuple[dict[str, Any], str | None]:
@@ -86,24 +87,18 @@ class Login:
         scheme, _, credential = authorization.partition(" ")
         if scheme.lower() != "bearer" or not credential.strip():
             raise CredentialsRefused("Invalid request: invalid authorization header.")
-        principal, verified = self._verify(credential.strip())
+        principal, verified = await self._verify(credential.strip())
         account = await self._account(principal, request)
         token = issue(account, principal.id, verified.session, TOKEN_SECONDS)
         return _token_response(token), principal.id
 
-    def _verify(self, credential: str) -> tuple[Principal, PlatformToken]:
-        policy = self._tenant.policy
+    async def _verify(self, credential: str) -> tuple[Principal, PlatformToken]:
         try:
             refuse_raw_key(credential)
-            verified = self._tokens.platform(credential, _LOGIN_KINDS)
-            policy.require_token(verified.principal, verified.issued_at, verified.session)
+            return await self._admission.admit(credential, _LOGIN_KINDS)
         except CredentialsRefused as error:
             log.info("A login was refused: %s", error.sentence)
             raise NotAuthorized from error
-        principal = policy.current().principal(verified.principal)
-        if principal is None:
-            raise NotAuthorized
-        return principal, verified
 
     async def _account(self, principal: Principal, request: Request) -> UUID:
         account = self._tenant.principals.known(principal)

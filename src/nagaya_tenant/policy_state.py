@@ -156,6 +156,14 @@ class PolicyState:
         # Without a project the question is about all projects, so a role in some projects does not answer it.
         return all(policy.allowed_ids(principal, READ, Resource(each), now=now).full_access for each in types)
 
+    def is_member(self, principal: str) -> bool:
+        """Whether somebody is a member now.
+
+        Raises:
+            Unavailable: See `current`.
+        """
+        return self.current().is_member(principal, self._clock())
+
     def require_token(self, principal: str, issued_at: float, session: str | None) -> None:
         """Checks that a token of a principal is still good.
 

@@ -17,6 +17,7 @@ from nagaya.db.tables import metadata
 from nagaya.tenants.models import Tenant
 from nagaya.usage.models import UsageRecord
 from nagaya.usage.repository import counts
+from tests import databases
 from tests.api.world import Settled, World
 
 
@@ -100,7 +101,8 @@ def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Pat
     """From a database of the version before, with rows that refer to the table that gets new columns."""
     world = settled.world
     tenant, organization = uuid.UUID(settled.tenant["id"]), uuid.UUID(settled.organization["id"])
-    old = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    place = tmp_path / "old"
+    old = Database(databases.database_url(place) or f"sqlite:///{tmp_path / 'old.db'}")
     upgrade(old, "0002")
     with world.state.database.engine.connect() as source, old.engine.connect() as target, target.begin():
         kept = MetaData()
@@ -109,7 +111,9 @@ def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Pat
             if table.name != "alembic_version":
                 rows = source.execute(select(table)).mappings().all()
                 if rows:
-                    target.execute(table.insert(), [dict(row) for row in rows])
+                    # The audit record is numbered by the database, or PostgreSQL would give these numbers again.
+                    given = [{name: row[name] for name in row if name != "sequence"} for row in rows]
+                    target.execute(table.insert(), given)
         events = kept.tables["audit_events"]
         before = target.scalar(select(func.count()).select_from(events))
         reports = [("pipeline", "a", 1), ("pipeline", "a", 1), ("pipeline", "b", 1), ("model", "m", 1)]
@@ -118,8 +122,9 @@ def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Pat
         for feature, resource, total in reports:
             values = {
                 "time": now,
-                "tenant_id": tenant.hex,
-                "organization_id": organization.hex,
+                # SQLite has no type for these, so what is reflected there is text.
+                "tenant_id": tenant.hex if old.is_sqlite else tenant,
+                "organization_id": organization.hex if old.is_sqlite else organization,
             }
             values |= {"actor_kind": "server", "actor_name": "staging", "action": "usage.report", "outcome": "success"}
             values |= {"target_kind": feature, "target_id": resource, "target_name": "", "reason": "", "address": ""}
@@ -133,6 +138,7 @@ def test_usage_moves_from_the_audit_record_into_a_table_of_its_own(tmp_path: Pat
         row = session.get_one(Tenant, tenant)
         assert (row.enrolled, row.poll_failures, row.server_url) == (False, 0, None)
     old.close()
+    databases.forget(place)
 
 
 def _insert(session: Session, table: str, values: dict[str, object]) -> None:

@@ -1,5 +1,6 @@
 """What is wrong with NAGAYA_DATABASE_URL or its server is said in one sentence, without the password."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def sentence(directory: Path, url: str) -> str:
     with pytest.raises((SchemaError, DatabaseUrlError)) as caught:
         create_state(ApiSettings(data_dir=directory, public_url="http://nagaya.test", database_url=url))
     text = str(caught.value)
+    # A connection that was left open warns here, and not in whatever test the collector happens to run in.
+    del caught
+    gc.collect()
     assert text.endswith(".")
     assert "\n" not in text
     assert SECRET not in text

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -115,16 +115,40 @@ async def _look(expected: Expected, now: dt.datetime, loopback: bool, resolver: 
         check_address(address, loopback=loopback)
     timeout = httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS)
     # The environment's proxies are not asked: they would resolve the name again, and might reach what is refused here.
-    async with httpx.AsyncClient(timeout=timeout, verify=_tls(), follow_redirects=False, trust_env=False) as client:
-        health, date = await _get(client, parts, str(addresses[0]), "/health")
+    client = httpx.AsyncClient(timeout=timeout, verify=_tls(), follow_redirects=False, trust_env=False)
+    async with _Links() as links, client:
+        health, date = await _get(client, links, parts, str(addresses[0]), "/health")
         if health is None:
             return Look(False, "It is there, but does not answer as a ZenML server that is well.")
-        info, _ = await _get(client, parts, str(addresses[0]), "/api/v1/info")
+        info, _ = await _get(client, links, parts, str(addresses[0]), "/api/v1/info")
     return Look(True, _said(expected, info) or _clock(date, now))
 
 
+class _Links:
+    """The TCP connections of a look, all closed when it ends.
+
+    httpcore 1.0 closes one whose TLS handshake fails, but forgets one whose handshake is cancelled: it would stay open
+    until the garbage collector finds it. So httpx's `trace` extension tells of each that is made.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for each in self._made:
+            await each.aclose()
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Takes an event of httpcore."""
+        if event == "connection.connect_tcp.complete":
+            self._made.append(info["return_value"])
+
+
 async def _get(
-    client: httpx.AsyncClient, parts: SplitResult, address: str, path: str
+    client: httpx.AsyncClient, links: _Links, parts: SplitResult, address: str, path: str
 ) -> tuple[bytes | None, str | None]:
     """Returns the body of a 200, else None, and the server's time."""
     target = f"[{address}]" if ":" in address else address
@@ -133,7 +157,7 @@ async def _get(
         "GET",
         url,
         headers={"Host": parts.netloc, "Accept": "application/json", "User-Agent": "nagaya"},
-        extensions={"sni_hostname": parts.hostname or ""},
+        extensions={"sni_hostname": parts.hostname or "", "trace": links.trace},
     )
     answer = await client.send(request, stream=True)
     try:

@@ -135,6 +135,19 @@ def test_policy_is_sent_if_it_is_newer(api: Installation, tenant: str, root: Act
     assert client.get("/policy", params={"after": "x"}).status_code == 422
 
 
+def test_a_question_for_a_policy_that_is_not_newer_compiles_nothing(
+    api: Installation, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = api.channel(tenant)
+    version = client.get("/policy").json()["version"]
+
+    async def unwanted(tenant_id: uuid.UUID) -> None:
+        raise AssertionError(f"the policy of {tenant_id} was compiled")
+
+    monkeypatch.setattr(api.control.publisher, "document", unwanted)
+    assert client.get("/policy", params={"after": version}).status_code == 204
+
+
 def test_removal_of_a_member_reaches_an_open_stream_at_once(api: Installation, tenant: str, root: Actor) -> None:
     took = []
     with reading(api, tenant) as reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import ipaddress
 import json
 import socket
@@ -111,13 +112,10 @@ def answering(answers: dict[str, bytes], **options: Any) -> Iterator[Answering]:
 
 
 def looked(url: str, version: str = "0.98.0", **options: Any) -> Look:
-    async def once() -> Look:
-        found = await look(Expected(ID, url, version), utc_now(), **({"loopback": True} | options))
-        # What a failed handshake leaves is closed in the loop's next turns, after the other side has heard of it.
-        await asyncio.sleep(0.05)
-        return found
-
-    return asyncio.run(once())
+    found = asyncio.run(look(Expected(ID, url, version), utc_now(), **({"loopback": True} | options)))
+    # A connection that was left open warns here, and not in whatever test the collector happens to run in.
+    gc.collect()
+    return found
 
 
 def test_a_server_that_is_well() -> None:

@@ -92,7 +92,9 @@ class World:
         self.cloud.roles.clear()
         self.standard_members()
         self.apply()
+        self.app._guard._admission._asked.clear()
         self.api.behaviour = "answers"
+        self.api.document = None
         self.api.share_answer = (200, {})
         self.api.shares.clear()
 
