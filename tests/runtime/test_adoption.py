@@ -189,7 +189,7 @@ def test_what_tenants_left_behind_without_a_keeper_ends_but_not_what_belongs_to_
     keeper.kill()
     start = "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], user=int(sys.argv[1])).pid, flush=True)"
     disguise = ["nagaya_tenant.plain", "/etc/passwd"]
-    orphan = subprocess.Popen(["sh", "-c", "sleep 60; true", *disguise], user=uids[tenant])
+    orphan = subprocess.Popen(["sh", "-c", "while :; do sleep 60; done", *disguise], user=uids[tenant])
     child = subprocess.Popen(["sleep", "60"], user=uids[awake])
     zygote = subprocess.Popen(
         [sys.executable, "-c", f"{start}; sys.stdin.read()", str(uids[tenant]), "nagaya_tenant.zygote", "/elsewhere/z"],

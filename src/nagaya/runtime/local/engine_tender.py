@@ -47,6 +47,8 @@ class EngineTender:
         for version in await self._pool.engines.look():
             logger.info("engine %s: %s", version, self._pool.engines.problems.get(version, "has changed"))
             await self._pool.renewed(version)
+        for version in self._pool.homeless():
+            await self._pool.renewed(version)
         wanted = {
             tenant.spec.engine for tenant in self._tenants.values() if tenant.spec and tenant.desired == "running"
         }

@@ -306,6 +306,10 @@ class ZygotePool:
             return None
         return self.engines.problems.get(version) or (self.engines.missing(version) if zygote is None else None)
 
+    def homeless(self) -> list[str]:
+        """Return the versions of zygotes whose engine is gone, even one that came and went between two looks."""
+        return [version for version in self._zygotes if not (self.config.engines_dir / version).is_dir()]
+
     async def renewed(self, version: str) -> None:
         """Let go of a zygote whose engine was removed, renewed or repaired; the next start gets a new one."""
         zygote = self._zygotes.get(version)
