@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 import anyio
 import structlog
@@ -63,7 +64,6 @@ def create_app(state: AppState) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,
         # A redirect would name the scheme and host of the gateway's inner connection.
         redirect_slashes=False,
     )
@@ -77,6 +77,7 @@ def create_app(state: AppState) -> FastAPI:
     return app
 
 
+@cache
 def api_routes() -> Routes:
     """Returns the routes of everything under `/api/v1`."""
     errors = (InvalidInput, NotAuthenticated, Forbidden, NotFound, TooManyRequests, Unavailable)

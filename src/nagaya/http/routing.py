@@ -7,10 +7,13 @@ neither a router nor an inclusion examines anything.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, TypeVar
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -88,9 +91,18 @@ class Routes:
         self._declared += map(self._within, routes._declared)  # noqa: SLF001 - of the same class.
 
     def add_to(self, app: FastAPI) -> None:
-        """Makes the routes, in an application."""
+        """Puts the routes into an application: the same objects into each one of this process, for they hold no state.
+
+        What is declared afterwards is not in it.
+        """
+        app.router.routes.extend(self._made)
+
+    @cached_property
+    def _made(self) -> list[BaseRoute]:
+        router = APIRouter(generate_unique_id_function=attrgetter("name"))
         for each in self._declared:
-            app.router.add_api_route(each.path, each.endpoint, **each.options)
+            router.add_api_route(each.path, each.endpoint, **each.options)
+        return router.routes
 
     def _decorator(self, method: str, path: str, options: Mapping[str, Any]) -> Callable[[Endpoint], Endpoint]:
         def declare(endpoint: Endpoint) -> Endpoint:
