@@ -38,8 +38,8 @@ def test_prefixes_tags_answers_and_classes_add_up() -> None:
 
 def test_methods_and_order_are_those_of_the_declaration() -> None:
     routes, hidden = Routes(), Routes(include_in_schema=False)
-    for declare in (routes.post, routes.put, routes.patch, routes.delete):
-        declare("/x")(inner)
+    for number, declare in enumerate((routes.post, routes.put, routes.patch, routes.delete)):
+        declare("/x", name=f"inner {number}")(inner)
     hidden.get("/x")(inner)
     routes.include(hidden)
     app = FastAPI()
