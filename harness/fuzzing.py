@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
@@ -20,6 +20,8 @@ from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.specs.openapi import checks
 
 BASE = "http://fuzz.invalid"
+LONGEST_TARGET = 32_768
+"""Characters of path and query; the client that sends them takes no more than twice as many."""
 CHECKS = (
     not_a_server_error,
     checks.status_code_conformance,
@@ -188,7 +190,9 @@ class Fuzzer:
             )
             @given(case=_informed(operation.as_strategy(mode), self.known))
             def generated(case: Case[Any]) -> None:
-                each(case, Sent.from_case(case))
+                sent = Sent.from_case(case)
+                assume(len(sent.target) <= LONGEST_TARGET)
+                each(case, sent)
 
             # Where an operation takes nothing, nothing can be wrong about a request.
             with contextlib.suppress(Unsatisfiable):
