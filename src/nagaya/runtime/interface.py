@@ -78,6 +78,10 @@ class TenantSpec:
         """Return the JSON object of this spec."""
         return dataclasses.asdict(self)
 
+    def limits(self) -> dict[str, int]:
+        """Return what the gateway must know of it besides its state."""
+        return {"max_in_flight": self.max_in_flight, "max_body_bytes": self.max_body_bytes}
+
     def needs_new_process(self, other: TenantSpec) -> bool:
         """Tell whether a process started for `self` must be replaced to become `other`."""
         mine, theirs = self.to_json(), other.to_json()

@@ -89,9 +89,7 @@ class Tenant:
 
     def route(self) -> dict[str, Any]:
         """Return the event that tells subscribers about this tenant."""
-        limits = (
-            {"max_in_flight": self.spec.max_in_flight, "max_body_bytes": self.spec.max_body_bytes} if self.spec else {}
-        )
+        limits = self.spec.limits() if self.spec else {}
         return {"event": "route", **self.describe().to_json(), **limits, "info": self.info}
 
     def used(self, when: float) -> None:
@@ -115,11 +113,10 @@ class Tenant:
         self.host.publish(self.route())
 
     def _save(self) -> None:
-        identity = self.process.identity.to_json() if self.process else None
         state = {
             "state": self.state,
             "reason": self.reason,
-            "process": identity,
+            "process": self.process.identity.to_json() if self.process else None,
             "socket_generation": self.door.generation,
             "restarts": self.restarts,
             "timings": self.timings,
