@@ -44,7 +44,8 @@ def status(platform):
 def pids(platform):
     state = status(platform)
     found = {process["name"]: process["pid"] for process in state["processes"]} | {"supervisor": state["pid"]}
-    found["zygote"] = platform.keeper("hello")["engines"][0]["zygote_pid"] if found.get("keeper") else None
+    engines = platform.keeper("hello")["engines"] if found.get("keeper") else []
+    found["zygote"] = next((engine["zygote_pid"] for engine in engines if engine["zygote_pid"]), None)
     return found if state["ready"] else {}
 
 
