@@ -74,6 +74,9 @@ MATRIX = "tests/tenant/guard/test_matrix.py"
 PLATFORMS = ("tests/e2e/test_proofs.py", "tests/e2e/test_unprivileged.py")
 """End-to-end tests that start platforms of their own."""
 SUITES = (
+    # These show that the processes work together, so they are left as they are. The longest suite comes first, so that
+    # it does not run alone at the end.
+    Suite("e2e", ("tests/e2e", *(f"--ignore={place}" for place in PLATFORMS)), real=True, measured=False),
     # Thousands of requests through the same few lines: measuring them would only double their time.
     Suite("matrix", (MATRIX,), engine=True, measured=False),
     Suite("api", ("tests/api",)),
@@ -88,8 +91,6 @@ SUITES = (
     Suite("rest", ("tests",)),
     # As the matrix.
     Suite("fuzz", ("tests/fuzz",), measured=False),
-    # These show that the processes work together, so they are left as they are.
-    Suite("e2e", ("tests/e2e", *(f"--ignore={place}" for place in PLATFORMS)), real=True, measured=False),
     Suite("platforms", (*PLATFORMS, "tests/docs/test_tutorial.py"), real=True, measured=False),
 )
 ELSEWHERE = [
