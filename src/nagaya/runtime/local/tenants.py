@@ -384,14 +384,14 @@ class Tenant:
             elif self.state != self.desired:
                 self._rest()
             return
-        if self.process is not None and self._started_spec is not None:
-            if self._started_spec.needs_new_process(self.spec):
-                await self.stop()
-                self.wake_soon()
-            else:
-                self.host.publish(self.route())
-        elif self.state in ("stopped", "deleted"):
+        started = self._started_spec if self.process is not None else None
+        if started is not None and started.needs_new_process(self.spec):
+            await self.stop()
+            self.wake_soon()
+        elif self.process is None and self.state in ("stopped", "deleted"):
             self._rest()
+        else:  # The gateway answers for a sleeping tenant, and must know its new addresses too.
+            self.host.publish(self.route())
         if not self.spec.hibernate and self.state == "asleep" and self.policy_version is not None:
             self.wake_soon()
 
