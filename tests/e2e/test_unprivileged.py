@@ -75,7 +75,11 @@ with platform:
         os.kill(old, signal.SIGKILL)
         wait_for(lambda: healed(platform, name, old))
         assert stacks(platform) == ["default"], name
-    said = platform.command("doctor", "--data-dir", str(platform.data_dir), check=False).stdout
+    examined = platform.command("doctor", "--data-dir", str(platform.data_dir), check=False)
+    said = examined.stdout
+    # 1: there are warnings, of which running as one user is one, and no errors.
+    assert examined.returncode == 1, said
+    assert "is this platform's, which runs" in said
     assert "Everything runs as one user" in said
     assert "nothing in the file system keeps one tenant's process" in said
     owners = {path.lstat().st_uid for path in platform.data_dir.rglob("*")}

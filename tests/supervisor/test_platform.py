@@ -18,7 +18,7 @@ from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import control
 from nagaya.supervisor.errors import SetupError
-from nagaya.supervisor.record import SupervisorRecord
+from nagaya.supervisor.record import ServiceRecord, SupervisorRecord
 from tests.runtime.support import alive, ask, wait_for
 from tests.supervisor.support import Platform, platform_config, running_platform
 
@@ -26,6 +26,31 @@ from tests.supervisor.support import Platform, platform_config, running_platform
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not alive(pid))
+
+
+def test_what_a_supervisor_started_and_could_not_record_is_ended_by_the_next(platform: Platform) -> None:
+    before = {name: platform.pid(name) for name in ("gateway", "api", "keeper")}
+    service = [*platform.config.commands["gateway"], str(platform.config.path)]
+    with subprocess.Popen(service, env={"NAGAYA_SOCKETS": "{}"}, stdout=subprocess.DEVNULL) as unrecorded:
+        kill(platform.pid("supervisor"))
+        assert unrecorded.wait(timeout=20) == -signal.SIGKILL
+    platform.pid("supervisor")
+    assert {name: platform.pid(name) for name in before} == before
+
+
+def test_up_waits_until_every_process_is_recorded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = platform_config(place)
+    config.run_dir.mkdir(parents=True)
+    monkeypatch.setattr(control, "is_ready", lambda _: True)
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    record = SupervisorRecord(own, services={"api": ServiceRecord(own), "gateway": ServiceRecord(None)})
+    record.write(config)
+    with pytest.raises(SetupError, match="does not answer"):
+        control.wait_ready(config, None, timeout=0.2)
+    record.services["gateway"] = ServiceRecord(own)
+    record.write(config)
+    control.wait_ready(config, None, timeout=0.2)
 
 
 def test_it_serves_and_stops_in_order(platform: Platform) -> None:

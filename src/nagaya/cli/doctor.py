@@ -169,15 +169,18 @@ def check_engines(config: PlatformConfig) -> Iterator[Finding]:
 
 
 def check_port(config: PlatformConfig) -> Iterator[Finding]:
-    """Whether the address can be listened on (a platform that runs holds it itself)."""
+    """Whether the address can be listened on, or is held by this platform."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((config.host, config.port))
         except OSError as error:
-            text = f"{config.host}:{config.port} cannot be listened on ({error.strerror}): is a platform running there?"
-            yield Finding("port", "warning", text, "nagaya status tells; --port chooses another.")
+            if doctor_platform.runs(config):
+                yield Finding("port", "ok", f"{config.host}:{config.port} is this platform's, which runs.")
+                return
+            text = f"{config.host}:{config.port} cannot be listened on ({error.strerror}): something else does."
+            yield Finding("port", "warning", text, "ss -ltnp tells what; --port chooses another.")
         else:
             yield Finding("port", "ok", f"{config.host}:{config.port} is free.")
 

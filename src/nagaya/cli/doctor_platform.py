@@ -158,6 +158,17 @@ def _database_facts(config: PlatformConfig) -> dict[str, str | None]:
     return {"error": None, "kind": database.engine.dialect.name, "schema": schema or "none yet", "skew": str(skew)}
 
 
+def runs(config: PlatformConfig) -> bool:
+    """Whether this platform runs, as far as this user can tell."""
+    from nagaya.supervisor import control  # noqa: PLC0415
+    from nagaya.supervisor.errors import SetupError  # noqa: PLC0415
+
+    try:
+        return control.status(config)["state"] == "running"
+    except SetupError:
+        return False
+
+
 def check_leftovers(config: PlatformConfig) -> Iterator[Finding]:
     """Processes and sockets that are there although the platform is not."""
     from nagaya.runtime.local.adoption import stray_tenants, stray_zygotes  # noqa: PLC0415

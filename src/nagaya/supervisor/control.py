@@ -184,9 +184,14 @@ def wait_ready(config: PlatformConfig, process: subprocess.Popen[bytes] | None, 
 
 
 def _took_over(config: PlatformConfig, process: subprocess.Popen[bytes] | None) -> bool:
-    """Tell whether our supervisor serves: until then a gateway of an earlier run may still answer."""
+    """Tell whether our supervisor serves, and has recorded all that it started.
+
+    Until then a gateway of an earlier run may still answer, or ours before its supervisor has written it down.
+    """
     record = SupervisorRecord.read(config.run_dir)
-    return record is not None and (process is None or record.identity.pid == process.pid)
+    if record is None or (process is not None and record.identity.pid != process.pid):
+        return False
+    return all(item.identity is not None for item in record.services.values())
 
 
 def _slowest(config: PlatformConfig) -> str:

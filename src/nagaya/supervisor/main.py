@@ -13,13 +13,21 @@ from pathlib import Path
 from nagaya.runtime import log_lines
 from nagaya.runtime.config import ConfigError, PlatformConfig
 from nagaya.runtime.local.adoption import end_strays
-from nagaya.runtime.local.processes import ProcessIdentity, Reaper, become_subreaper, kill_and_wait
+from nagaya.runtime.local.processes import (
+    ProcessIdentity,
+    Reaper,
+    all_pids,
+    become_subreaper,
+    command_line,
+    kill_and_wait,
+    parent,
+)
 from nagaya.supervisor import layout, view
 from nagaya.supervisor.build import fingerprint
 from nagaya.supervisor.certificate import CertificateCopy
 from nagaya.supervisor.commands import Commands
 from nagaya.supervisor.errors import SetupError
-from nagaya.supervisor.processes import Service, fix_python_path, service_specs
+from nagaya.supervisor.processes import Service, command, fix_python_path, service_specs
 from nagaya.supervisor.record import SupervisorRecord, take_lock
 from nagaya.supervisor.sockets import UNIX_SOCKETS, announce, bind_all, inherited_sockets
 
@@ -85,16 +93,31 @@ class Supervisor:
         self.config.tls_copy.unlink(missing_ok=True)
 
 
-def end_leftovers(earlier: SupervisorRecord | None) -> None:
-    """End what an earlier run left: it holds the addresses, and serves sockets that nobody reaches any more.
+def end_leftovers(config: PlatformConfig, earlier: SupervisorRecord | None, *, adopt: bool) -> None:
+    """End what an earlier supervisor left and this one does not `adopt`.
 
-    The keeper is killed too, because an orderly stop would take the tenants with it: those go on and are adopted.
+    Without its sockets that is all of it: it holds the addresses, and serves sockets that nobody reaches any more. The
+    keeper is killed too, because an orderly stop would take the tenants with it: those go on and are adopted. With its
+    sockets it is only what that supervisor had started and could not record before it died.
     """
-    found = earlier.services.items() if earlier is not None else ()
-    pids = {item.identity.pid: name for name, item in found if item.identity and item.identity.alive()}
+    items = earlier.services.items() if earlier is not None else ()
+    found = [(name, identity) for name, item in items for identity in (item.identity, *item.retiring) if identity]
+    recorded = {identity.pid: name for name, identity in found if identity.alive()}
+    pids = unrecorded(config, frozenset(recorded)) | ({} if adopt else recorded)
     if pids:
         logger.warning("ending processes of an earlier run: %s", pids)
         kill_and_wait(set(pids))
+
+
+def unrecorded(config: PlatformConfig, recorded: frozenset[int]) -> dict[int, str]:
+    """Return the pids and names of this platform's services that are neither `recorded` nor forks of such."""
+    endings = {tuple(command(config, spec)[-2:]): spec.name for spec in service_specs(config)}
+    lines = {pid: tuple(command_line(pid)[-2:]) for pid in all_pids()}
+    return {
+        pid: endings[line]
+        for pid, line in lines.items()
+        if line in endings and pid not in recorded and parent(pid) not in recorded
+    }
 
 
 async def supervise(
@@ -161,8 +184,7 @@ def run(config: PlatformConfig) -> int:
         os.chdir("/")
         inherited = inherited_sockets()
         adopt = "keeper" in inherited
-        if not adopt:
-            end_leftovers(SupervisorRecord.read(config.run_dir))
+        end_leftovers(config, SupervisorRecord.read(config.run_dir), adopt=adopt)
         sockets = bind_all(config, inherited)
         config.save()
         certificate.refresh()

@@ -66,6 +66,12 @@ def service_specs(config: PlatformConfig) -> list[ServiceSpec]:
     ]
 
 
+def command(config: PlatformConfig, spec: ServiceSpec) -> list[str]:
+    """Return the command line of a service."""
+    program = config.commands.get(spec.name) or [sys.executable, "-m", spec.module]
+    return [*program, str(config.path)]
+
+
 class Service:
     """Keeps one process running."""
 
@@ -143,7 +149,7 @@ class Service:
         log = open_log(self.log_path, self._config.log_bytes, self._config.log_files)
         try:
             return self._reaper.start(
-                self._command(),
+                command(self._config, self.spec),
                 environment=self._environment() | variable,
                 output=log,
                 pass_fds=descriptors,
@@ -153,10 +159,6 @@ class Service:
             )
         finally:
             os.close(log)
-
-    def _command(self) -> list[str]:
-        command = self._config.commands.get(self.spec.name) or [sys.executable, "-m", self.spec.module]
-        return [*command, str(self._config.path)]
 
     def _environment(self) -> dict[str, str]:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
