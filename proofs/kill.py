@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.client import PIPELINE, StockClient
 from harness.place import open_directory
 from harness.platform import Platform
+from harness.processes import is_running
 from proofs.invariants import heal_time
 
 PROCESSES = ("tenant", "zygote", "gateway", "api", "keeper", "supervisor")
@@ -52,8 +53,27 @@ def stored_runs(platform: Platform, admin: str) -> list[str]:
     return [str(run["body"]["status"]) for run in found]
 
 
+def wait_for_another_run(platform: Platform, admin: str, known: int) -> None:
+    """Returns when more runs have begun than were known; raises if none does within two minutes."""
+    tenant = platform.tenant_caller(platform.tenant or "", platform.tenant_token(platform.tenant or "", admin))
+    end = time.monotonic() + 120
+    while tenant.expect("GET", "/api/v1/runs?project=default&size=1").json()["total"] <= known:
+        assert time.monotonic() < end, "the run does not begin"
+        time.sleep(0.1)
+    tenant.close()
+
+
+def strike(process: int) -> None:
+    """Kills a process and waits until it is gone: until then it might answer, or take a request with it."""
+    os.kill(process, signal.SIGKILL)
+    end = time.monotonic() + 10
+    while is_running(process):
+        assert time.monotonic() < end, f"process {process} survives SIGKILL"
+        time.sleep(0.002)
+
+
 def while_a_pipeline_runs(platform: Platform, client: StockClient, admin: str, name: str, delay: float) -> str:
-    """Kills a process in the middle of a pipeline run; the run must complete all the same."""
+    """Kills a process `delay` seconds after a pipeline run has begun; the run must complete all the same."""
     before = stored_runs(platform, admin)
     failure: list[str] = []
 
@@ -65,8 +85,9 @@ def while_a_pipeline_runs(platform: Platform, client: StockClient, admin: str, n
 
     thread = threading.Thread(target=run)
     thread.start()
+    wait_for_another_run(platform, admin, len(before))
     time.sleep(delay)
-    os.kill(process_id(platform, name), signal.SIGKILL)
+    strike(process_id(platform, name))
     healed = heal_time(platform, admin)
     thread.join(240)
     assert not failure, f"the run failed after {name} was killed: {failure[0]}"
@@ -81,7 +102,7 @@ def while_a_tenant_is_created(platform: Platform, admin: str, name: str, delay: 
     created = platform.create_tenant(tenant, admin, protected=False)
     victim = process_id(platform, name)
     time.sleep(delay)
-    os.kill(victim, signal.SIGKILL)
+    strike(victim)
     healed = heal_time(platform, admin)
     platform.wait_available(created["id"], admin, deadline=30)
     caller = platform.tenant_caller(tenant, platform.tenant_token(tenant, admin))
@@ -125,6 +146,6 @@ def run(*, smoke: bool, seed: int) -> int:
             result = while_a_tenant_is_created(platform, admin, process, moments.uniform(0, 0.3))
             print(f"{process + ', creating':28} {result}", flush=True)
         for process in ("tenant",) if smoke else PROCESSES:
-            result = while_a_pipeline_runs(platform, client, admin, process, moments.uniform(8, 16))
+            result = while_a_pipeline_runs(platform, client, admin, process, moments.uniform(0, 4))
             print(f"{process + ', running':28} {result}", flush=True)
     return 0
