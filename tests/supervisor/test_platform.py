@@ -18,6 +18,7 @@ from nagaya.runtime.interface import RuntimeFailure
 from nagaya.runtime.local.processes import ProcessIdentity
 from nagaya.supervisor import control
 from nagaya.supervisor.errors import SetupError
+from nagaya.supervisor.main import unrecorded
 from nagaya.supervisor.record import ServiceRecord, SupervisorRecord
 from tests.runtime.support import alive, ask, wait_for
 from tests.supervisor.support import Platform, platform_config, running_platform
@@ -31,11 +32,23 @@ def kill(pid: int) -> None:
 def test_what_a_supervisor_started_and_could_not_record_is_ended_by_the_next(platform: Platform) -> None:
     before = {name: platform.pid(name) for name in ("gateway", "api", "keeper")}
     service = [*platform.config.commands["gateway"], str(platform.config.path)]
-    with subprocess.Popen(service, env={"NAGAYA_SOCKETS": "{}"}, stdout=subprocess.DEVNULL) as unrecorded:
+    with subprocess.Popen(service, env={"NAGAYA_SOCKETS": "{}"}, stdout=subprocess.DEVNULL) as left:
         kill(platform.pid("supervisor"))
-        assert unrecorded.wait(timeout=20) == -signal.SIGKILL
+        assert left.wait(timeout=20) == -signal.SIGKILL
     platform.pid("supervisor")
     assert {name: platform.pid(name) for name in before} == before
+
+
+def test_what_was_not_recorded_is_found_below_a_recorded_process_too(place: Path) -> None:
+    config = platform_config(place)
+    ending = [*config.commands["gateway"], str(config.path)][-2:]
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *ending]) as orphan:
+        try:
+            # The keeper becomes the parent of what its supervisor leaves; this process stands for the keeper.
+            wait_for(lambda: orphan.pid in unrecorded(config, frozenset({os.getpid()})))
+            assert orphan.pid not in unrecorded(config, frozenset({orphan.pid}))
+        finally:
+            orphan.kill()
 
 
 def test_up_waits_until_every_process_is_recorded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

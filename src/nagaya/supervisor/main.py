@@ -113,11 +113,10 @@ def unrecorded(config: PlatformConfig, recorded: frozenset[int]) -> dict[int, st
     """Return the pids and names of this platform's services that are neither `recorded` nor forks of such."""
     endings = {tuple(command(config, spec)[-2:]): spec.name for spec in service_specs(config)}
     lines = {pid: tuple(command_line(pid)[-2:]) for pid in all_pids()}
-    return {
-        pid: endings[line]
-        for pid, line in lines.items()
-        if line in endings and pid not in recorded and parent(pid) not in recorded
-    }
+    found = {pid: endings[line] for pid, line in lines.items() if line in endings and pid not in recorded}
+    # A fork has its parent's command line. What a dead supervisor had started has another's: it is the keeper's now.
+    forks = {pid for pid in found if (above := parent(pid)) in recorded and lines.get(above or 0) == lines[pid]}
+    return {pid: name for pid, name in found.items() if pid not in forks}
 
 
 async def supervise(
