@@ -355,10 +355,12 @@ class ZygotePool:
     def _describe(self, version: str) -> dict[str, Any]:
         zygote, problem = self._zygotes.get(version), self.engines.problems.get(version)
         state = "idle" if zygote is None else zygote.state
+        # The zygote of a damaged engine is tried again and again; in between it is no more usable than after a failure.
+        hopeless = state == "failed" or (problem is not None and state == "starting")
         return {
             "version": version,
             "state": "damaged" if problem else state,
-            "mode": "plain" if state == "failed" else "zygote",
+            "mode": "plain" if hopeless else "zygote",
             "zygote_pid": zygote.process.pid if zygote is not None and zygote.process is not None else None,
             "reason": problem or ("" if zygote is None else zygote.reason),
         }
